@@ -1,0 +1,128 @@
+#ifndef ESP_LAYERS_H
+#define ESP_LAYERS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "esp_runtime.h"
+#include "esp_sampling.h"
+
+/// Activations lie in blocks of `lanes` samples, samples innermost: [blocks, channels, positions, lanes], lanes in {1,
+/// 8, 16, 32}; positions = height * width of an image, 1 of a vector. `samples` <= blocks * lanes says how many lanes
+/// are real: the others pad the last block, hold anything finite in activations and exactly zero in gradients, and
+/// never reach a statistic. Every function is bitwise equal for every `threads`.
+
+// ---- Input
+// ------------------------------------------------------------------------------------------------------------
+
+/// Where image n of a batch comes from in its plane: x[c, i, j] = source[i + shift_y, j' + shift_x], j' = flip ?
+/// width-1-j : j.
+typedef struct esp_placement {
+  int16_t shift_y, shift_x;
+  uint8_t flip;
+} esp_placement;
+
+/// Y[b, c, i, j, l] := (byte / 255 - mean[c]) * inverse_deviation[c] of sample n = b * lanes + l.
+///
+/// images: the data set, one byte a pixel, [count, source_channels, source_height, source_width]; indices [samples]
+/// picks images. The image lies centred in a height x width plane of zero bytes (offset (height - source_height) / 2),
+/// zeros pad before normalising; placements [samples] (or NULL) then move and flip within that plane, zeros coming in
+/// at the border. channels = source_channels, or source_channels = 1 and the plane is repeated. Lanes beyond `samples`
+/// become 0.
+void esp_pack_images(esp_isa isa, const uint8_t *images, const uint32_t *indices, const esp_placement *placements,
+                     size_t source_channels, size_t source_height, size_t source_width, size_t channels, size_t height,
+                     size_t width, const float *mean, const float *inverse_deviation, size_t samples, size_t lanes,
+                     float *restrict y, int threads);
+
+// ---- Batch normalisation (Ioffe & Szegedy 2015), with an optional ReLU in the same pass
+// ----------------------------------
+
+/// mean[c], variance[c] := mean and biased variance of X[:, c, :, :] over the real samples and all positions. Computed
+/// per (block, channel) in two passes and merged in block order in double (Chan et al. 1983).
+void esp_batch_norm_statistics(esp_isa isa, const float *x, size_t channels, size_t positions, size_t samples,
+                               size_t lanes, float *mean, float *variance, int threads);
+
+/// Y := act(scale[c] * (X - mean[c]) / sqrt(variance[c] + epsilon) + shift[c]); act = ReLU if relu, else identity.
+void esp_batch_norm_forward(esp_isa isa, const float *restrict x, const float *mean, const float *variance,
+                            const float *scale, const float *shift, float epsilon, int relu, size_t channels,
+                            size_t positions, size_t samples, size_t lanes, float *restrict y, int threads);
+
+/// Gradients of esp_batch_norm_forward with batch statistics: dx (overwritten; zero in padding lanes), scale_gradient
+/// [c], shift_gradient [c] (overwritten). D is the gradient of Y; where relu, it counts only where the recomputed
+/// output is > 0.
+void esp_batch_norm_backward(esp_isa isa, const float *restrict x, const float *restrict d, const float *mean,
+                             const float *variance, const float *scale, const float *shift, float epsilon, int relu,
+                             size_t channels, size_t positions, size_t samples, size_t lanes, float *restrict dx,
+                             float *scale_gradient, float *shift_gradient, int threads);
+
+// ---- Elementwise
+// ----------------------------------------------------------------------------------------------------------
+
+/// y := max(x, 0), n elements (NaN stays NaN).
+void esp_relu_forward(esp_isa isa, const float *restrict x, size_t n, float *restrict y, int threads);
+
+/// dx := y > 0 ? d : 0, with y the forward's output.
+void esp_relu_backward(esp_isa isa, const float *restrict y, const float *restrict d, size_t n, float *restrict dx,
+                       int threads);
+
+/// accumulator += x.
+void esp_add(esp_isa isa, const float *restrict x, size_t n, float *restrict accumulator, int threads);
+
+/// Inverted dropout: y[i] := x[i] / (1 - probability) where the stream's number i is at least `probability`, else 0.
+/// Backward is the same call on the gradient: the mask is drawn again, not kept. Element i of lane l of block b is
+/// keyed by sample and feature, so that the mask does not depend on lanes: index = sample * features + feature.
+void esp_dropout(esp_isa isa, esp_random_key key, float probability, const float *restrict x, size_t blocks,
+                 size_t features, size_t lanes, float *restrict y, int threads);
+
+/// gradient[c] := sum of D[:, c, :, :] (padding lanes are zero by contract). Per block in float lanes, then in block
+/// order in double.
+void esp_bias_gradient(esp_isa isa, const float *d, size_t blocks, size_t channels, size_t positions, size_t lanes,
+                       float *gradient, int threads);
+
+// ---- Pooling
+// --------------------------------------------------------------------------------------------------------------
+
+typedef struct esp_pool_shape {
+  size_t in_height, in_width, out_height, out_width;
+  size_t kernel, stride, padding;  // padding <= kernel / 2
+} esp_pool_shape;
+
+/// Y := maximum over the kernel's window (padding never wins). planes = blocks * channels.
+void esp_max_pool_forward(esp_isa isa, const float *restrict x, const esp_pool_shape *shape, size_t planes,
+                          size_t lanes, float *restrict y, int threads);
+
+/// dx := D routed to the first maximum of each window in row order (as PyTorch), overwritten.
+void esp_max_pool_backward(esp_isa isa, const float *restrict x, const float *restrict y, const float *restrict d,
+                           const esp_pool_shape *shape, size_t planes, size_t lanes, float *restrict dx, int threads);
+
+/// Y := sum over the window / kernel^2 (padding counts, as PyTorch's default).
+void esp_average_pool_forward(esp_isa isa, const float *restrict x, const esp_pool_shape *shape, size_t planes,
+                              size_t lanes, float *restrict y, int threads);
+void esp_average_pool_backward(esp_isa isa, const float *restrict d, const esp_pool_shape *shape, size_t planes,
+                               size_t lanes, float *restrict dx, int threads);
+
+// ---- Loss
+// -----------------------------------------------------------------------------------------------------------------
+
+/// Softmax cross-entropy with label smoothing e: target = (1 - e) * onehot + e / classes.
+///
+/// logits [blocks, classes, lanes]; labels [samples] < classes. Returns the SUM of the losses in double (fixed order:
+/// by sample); *correct receives the number of samples whose largest logit (first of ties) is the label. If d is not
+/// NULL it receives (softmax - target) * gradient_scale; padding lanes 0. A loss that is not finite is returned as it
+/// is.
+double esp_softmax_cross_entropy(esp_isa isa, const float *logits, const uint32_t *labels, float label_smoothing,
+                                 float gradient_scale, size_t classes, size_t samples, size_t lanes, float *d,
+                                 size_t *correct);
+
+// ---- Optimizer
+// --------------------------------------------------------------------------------------------------------------
+
+/// PyTorch's SGD: g' = g + weight_decay * w; v = momentum * v + g'; w -= learning_rate * v. v starts at zero (so the
+/// first step has v = g'). n elements.
+void esp_sgd(esp_isa isa, float *restrict w, const float *restrict g, float *restrict v, size_t n, float learning_rate,
+             float momentum, float weight_decay, int threads);
+
+/// 1 where every element is finite, else 0.
+int esp_all_finite(esp_isa isa, const float *x, size_t n, int threads);
+
+#endif

@@ -1,0 +1,1 @@
+#include "include/esp_runtime.h"

@@ -1,0 +1,94 @@
+#ifndef ESP_SAMPLING_H
+#define ESP_SAMPLING_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "esp_sparse_matmul.h"
+
+// ---- Counter-based random numbers (Philox4x32-10; Salmon et al., SC 2011) -------------------------------------------
+
+/// Names one stream of random numbers. Its numbers are a pure function of (key, index): no state, no order of drawing.
+typedef struct esp_random_key {
+  uint64_t seed;
+  uint32_t stream;  // purpose and layer
+  uint32_t step;
+} esp_random_key;
+
+/// One Philox4x32-10 block: counter[4], key[2] -> out[4].
+void esp_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
+
+/// The stream's 64 random bits number `index`.
+uint64_t esp_random_bits(esp_random_key key, uint64_t index);
+
+/// Uniform integer in [0, n), n > 0, by multiply-high of 64 random bits (bias below n / 2^64).
+uint64_t esp_random_below(esp_random_key key, uint64_t index, uint64_t n);
+
+/// out[i] := uniform in [low, high), from number first + i of the stream: 24 bits.
+void esp_random_uniform_f32(esp_random_key key, uint64_t first, size_t n, float low, float high, float *out);
+
+/// permutation := a uniformly random permutation of 0 ..< n (Fisher-Yates).
+void esp_random_permutation(esp_random_key key, size_t n, uint32_t *permutation);
+
+// ---- Subsets of connections -----------------------------------------------------------------------------------------
+
+/// Draws a uniformly random structure with exactly `count` distinct connections in rows x columns (G(n, M)).
+///
+/// row_starts [rows + 1], column_indices [count]. Requires count <= rows * columns, columns < 2^32 and rows > 0.
+/// For count <= rows * columns / 2 distinct keys are drawn until there are `count`; above it the complement is drawn
+/// and the rest emitted row by row. workspace: 2 * min(count, rows * columns - count) uint64.
+/// Deterministic in `key`. Cost: O(count + rows), linear.
+void esp_random_structure(esp_random_key key, size_t rows, size_t columns, size_t count, uint64_t *restrict workspace,
+                          uint64_t *restrict row_starts, uint32_t *restrict column_indices);
+
+/// S := unique(`draws` pairs (o, i), o and i uniform) \ active.   (GSE, Algorithm 2, line "S <- unique(...) minus A".)
+///
+/// Row counts are drawn first, then each row's columns, so that nothing larger than a row is sorted.
+/// row_counts [rows] and row_scratch [columns] are workspace; row_starts [rows + 1]; column_indices has room for
+/// min(draws, rows * columns - nnz(active)) entries. Columns ascend within rows. Returns |S|.
+/// `key` is used with its stream for rows; the columns come from the stream key.stream ^ 0x80000000.
+/// Cost: O(draws log(draws / rows) + nnz + rows).
+size_t esp_candidate_subset(esp_random_key key, const esp_csr *active, uint64_t draws, uint32_t *restrict row_counts,
+                            uint32_t *restrict row_scratch, uint64_t *restrict row_starts,
+                            uint32_t *restrict column_indices);
+
+/// S := a uniformly random set of exactly `count` inactive connections of `active`.  (SET's growth.)
+///
+/// Requires count <= rows * columns - nnz. row_starts [rows + 1], column_indices [count]; row_scratch [columns];
+/// workspace [2 * count] uint64. Samples `count` distinct ranks in the complement and walks the rows to turn ranks into
+/// columns. Cost: O(count + nnz + rows).
+void esp_random_inactive(esp_random_key key, const esp_csr *active, size_t count, uint64_t *restrict workspace,
+                         uint64_t *restrict row_starts, uint32_t *restrict column_indices);
+
+/// Sorts keys [n] in ascending order: least-significant-digit radix sort, O(n). workspace [n].
+void esp_sort_u64(uint64_t *restrict keys, size_t n, uint64_t *restrict workspace);
+
+// ---- Top-k by magnitude
+// -----------------------------------------------------------------------------------------------
+
+typedef enum esp_order { ESP_LARGEST = 0, ESP_SMALLEST = 1 } esp_order;
+
+/// Some scores that compete with those of other segments: |values[i]|, i < count.
+typedef struct esp_segment {
+  const float *values;
+  size_t count;
+} esp_segment;
+
+/// What separates the selected from the rest: all magnitudes whose bits lie beyond `bits` in the order, and of those
+/// equal to it the first `ties` in order of (segment, index).
+typedef struct esp_cut {
+  uint32_t bits;
+  size_t ties;
+} esp_cut;
+
+/// Finds the cut that selects exactly k of all segments' entries (k <= total count; k = 0 gives a cut that selects
+/// none). Exact by radix selection on the magnitudes' bits: three passes, whatever the values; NaN counts as larger
+/// than infinity. histogram [2048] is workspace.
+esp_cut esp_select_cut(const esp_segment *segments, size_t segment_count, size_t k, esp_order order,
+                       uint64_t *restrict histogram);
+
+/// Writes to `selected` the ascending indices of the entries of values [n] that `cut` selects, and takes the ties it
+/// uses off cut->ties, so that calls for the segments in order select exactly k in all. Returns how many it wrote.
+size_t esp_collect(const float *values, size_t n, esp_cut *cut, esp_order order, uint32_t *restrict selected);
+
+#endif

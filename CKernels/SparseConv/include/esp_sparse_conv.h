@@ -1,0 +1,53 @@
+#ifndef ESP_SPARSE_CONV_H
+#define ESP_SPARSE_CONV_H
+
+#include "esp_sparse_matmul.h"
+
+/// Geometry of a 2-D convolution over images laid out [blocks, channels, height, width, lanes].
+///
+/// Weights are a CSR matrix [out_channels, in_channels * kernel_height * kernel_width], column = (c * kernel_height +
+/// ky)
+/// * kernel_width + kx. Output position (y, x) reads the padded, dilated input at (y * stride + ky, x * stride + kx).
+/// Input pixel (i, j) lies there at (pad_top + i * input_dilation, pad_left + j * input_dilation); everything else is
+/// zero, also below and to the right, as far as the outputs read.
+typedef struct esp_conv_shape {
+  size_t in_channels, in_height, in_width;
+  size_t out_channels, out_height, out_width;
+  size_t kernel_height, kernel_width;
+  size_t stride;
+  size_t pad_top, pad_left;
+  size_t input_dilation;  // 1 in a forward convolution; the forward stride in an input gradient
+} esp_conv_shape;
+
+/// The geometry that maps an output gradient to the input gradient of `forward` (whose input_dilation is 1), for use
+/// with the structure that esp_csr_transpose(w, kernel_height * kernel_width, ...) makes.
+/// Requires pad_top < kernel_height and pad_left < kernel_width.
+esp_conv_shape esp_conv_input_gradient_shape(const esp_conv_shape *forward);
+
+/// Number of floats that esp_sparse_conv_f32 needs as workspace: for each thread a zero-padded band of the input that
+/// fits in the second-level cache, and one offset a connection.
+size_t esp_sparse_conv_workspace(const esp_conv_shape *shape, size_t nnz, size_t lanes, int threads);
+
+/// Y[b, o, y, x, l] := bias[o] + sum over connections (o; c, ky, kx) of w * Xpadded[b, c, y*stride+ky, x*stride+kx, l].
+///
+/// X [blocks, in_channels, in_height, in_width, lanes], Y [blocks, out_channels, out_height, out_width, lanes], bias
+/// [out_channels] or NULL. Overwrites Y, allocates nothing. Bitwise equal for every `threads`: one thread owns each
+/// output element and adds its connections in an order that depends on the row alone.
+/// Requires lanes in {1, 8, 16, 32}; X, Y and workspace disjoint.
+/// Cost: 2 * nnz * out_height * out_width * blocks * lanes FLOP (connections over zero padding included).
+void esp_sparse_conv_f32(esp_isa isa, const esp_csr *w, const float *values, const float *bias,
+                         const esp_conv_shape *shape, size_t blocks, size_t lanes, const float *restrict x,
+                         float *restrict y, float *restrict workspace, int threads);
+
+/// G[k] := sum over blocks, output positions and lanes of D[b, o, y, x, l] * Xpadded[b, c, y*stride+ky, x*stride+kx, l]
+/// for every connection k = (o; c, ky, kx) of `pattern`.
+///
+/// D [blocks, out_channels, out_height, out_width, lanes]; X as above; G [nnz]; shape->input_dilation = 1. Pixels in
+/// the padding are skipped. Overwrites G. Bitwise equal for every `threads`: a connection's sum is taken over row bands
+/// that depend on the shape alone, in order, block after block. Cost: at most 2 * nnz * out_height * out_width * blocks
+/// * lanes FLOP.
+void esp_sparse_conv_sddmm_f32(esp_isa isa, const esp_csr *pattern, const esp_conv_shape *shape, size_t blocks,
+                               size_t lanes, const float *restrict x, const float *restrict d, float *restrict g,
+                               int threads);
+
+#endif

@@ -1,0 +1,1 @@
+#include "include/esp_sparse_conv.h"

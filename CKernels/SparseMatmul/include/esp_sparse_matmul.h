@@ -1,0 +1,93 @@
+#ifndef ESP_SPARSE_MATMUL_H
+#define ESP_SPARSE_MATMUL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "esp_runtime.h"
+
+/// Structure of a sparse matrix in compressed sparse rows, apart from its values.
+///
+/// Row o holds the connections row_starts[o] ..< row_starts[o + 1]; within a row the column indices ascend strictly.
+/// A stored zero value is a connection like any other. nnz = row_starts[rows] < 2^32 - 1.
+typedef struct esp_csr {
+  size_t rows;
+  size_t columns;
+  const uint64_t *row_starts;      // [rows + 1]
+  const uint32_t *column_indices;  // [nnz]
+} esp_csr;
+
+/// Activations lie in blocks of `lanes` samples, samples innermost: [blocks, features, lanes], lanes in {1, 8, 16, 32}.
+
+// ---- Products ---------------------------------------------------------------------------------------------------
+
+/// Y := W X + bias.  W [rows, columns]; X [blocks, columns, lanes]; Y [blocks, rows, lanes]; bias [rows] or NULL.
+///
+/// Overwrites Y. Allocates nothing. Bitwise equal for every `threads`: one thread owns each output element and adds
+/// the row's connections in one order that depends on the row alone.
+/// Requires lanes in {1, 8, 16, 32}, threads > 0, and Y disjoint from the inputs.
+/// The input gradient of a linear layer is the same product with the transposed structure and permuted values.
+/// Cost: 2 * nnz * blocks * lanes FLOP.
+void esp_spmm_f32(esp_isa isa, const esp_csr *w, const float *values, const float *bias, size_t blocks, size_t lanes,
+                  const float *restrict x, float *restrict y, int threads);
+
+/// G[k] := sum over blocks and lanes of D[b, row(k), l] * X[b, column(k), l], for every connection k of `pattern`.
+///
+/// D [blocks, rows, lanes]; X [blocks, columns, lanes]; G [nnz]. The weight gradient at the active connections when
+/// `pattern` is the layer's own structure, the gradient at candidate connections when it is a candidate subset.
+/// Overwrites G. Bitwise equal for every `threads`: a connection's sum is taken per block, and blocks are added in
+/// order. Cost: 2 * nnz * blocks * lanes FLOP.
+void esp_sddmm_f32(esp_isa isa, const esp_csr *pattern, size_t blocks, size_t lanes, const float *restrict x,
+                   const float *restrict d, float *restrict g, int threads);
+
+// ---- Structure --------------------------------------------------------------------------------------------------
+
+/// Returned by esp_csr_check.
+typedef enum esp_csr_status {
+  ESP_CSR_OK = 0,
+  ESP_CSR_BAD_ROW_STARTS,  // row_starts[0] != 0, or they descend
+  ESP_CSR_COLUMN_OUT_OF_RANGE,
+  ESP_CSR_COLUMNS_NOT_ASCENDING,
+  ESP_CSR_TOO_MANY  // nnz >= 2^32 - 1 or columns > 2^32
+} esp_csr_status;
+
+/// Checks every invariant of `w`; *row receives the first offending row (untouched when OK).
+esp_csr_status esp_csr_check(const esp_csr *w, size_t *row);
+
+/// Transposes in O(nnz + rows + columns).
+///
+/// Columns of `w` are read as (channel, tap) with column = channel * taps + tap (a linear layer: taps = 1; a
+/// convolution: taps = kh * kw). The result has columns / taps rows (channels) and rows * taps columns; connection (o,
+/// c, t) becomes row c, column o * taps + (taps - 1 - t): the flipped kernel, with which the forward convolution
+/// computes the input gradient. Columns ascend within each row of the result. row_starts_t [columns / taps + 1],
+/// column_indices_t [nnz], permutation [nnz]: position in the result -> position in w. Requires taps to divide columns.
+void esp_csr_transpose(const esp_csr *w, size_t taps, uint64_t *restrict row_starts_t,
+                       uint32_t *restrict column_indices_t, uint32_t *restrict permutation);
+
+/// Marks a grown connection in a remap.
+#define ESP_REMAP_GROWN UINT32_MAX
+
+/// Rebuilds `w` without the connections at the positions `pruned` and with those of `grown`, by a merge in
+/// O(nnz + rows + grown).
+///
+/// pruned [pruned_count]: ascending distinct positions in w. grown: a structure of the same rows and columns, whose
+/// connections are inactive in w. Outputs: row_starts [rows + 1], column_indices [n], remap [n] with n = nnz -
+/// pruned_count + nnz(grown): new position -> old position, or ESP_REMAP_GROWN. If grown_positions is not NULL it
+/// receives, for each grown connection in order, its new position ([nnz(grown)]).
+/// Returns 0, or 1 where a grown connection is already active and stays (outputs are then unspecified).
+int esp_csr_apply_change(const esp_csr *w, const uint32_t *pruned, size_t pruned_count, const esp_csr *grown,
+                         uint64_t *restrict row_starts, uint32_t *restrict column_indices, uint32_t *restrict remap,
+                         uint32_t *restrict grown_positions);
+
+/// out[i] := remap[i] == ESP_REMAP_GROWN ? fill : in[remap[i]], i < n.
+void esp_remap_f32(const float *restrict in, const uint32_t *restrict remap, size_t n, float fill, float *restrict out,
+                   int threads);
+
+/// out[i] := in[permutation[i]], i < n.
+void esp_permute_f32(const float *restrict in, const uint32_t *restrict permutation, size_t n, float *restrict out,
+                     int threads);
+
+/// The row that holds position k: the largest o with row_starts[o] <= k. O(log rows).
+size_t esp_csr_row_of(const esp_csr *w, uint64_t k);
+
+#endif

@@ -1,0 +1,76 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// A C target under CKernels/, compiled with OpenMP.
+func kernels(_ name: String, _ folder: String, dependencies: [Target.Dependency] = []) -> Target {
+  .target(
+    name: name,
+    dependencies: dependencies,
+    path: "CKernels/\(folder)",
+    cSettings: [
+      .unsafeFlags(["-fopenmp", "-Wall", "-Wextra"]),
+      .headerSearchPath("."),
+      .define("NDEBUG", .when(configuration: .release)),
+    ],
+    linkerSettings: [.linkedLibrary("omp5")]
+  )
+}
+
+let package = Package(
+  name: "espalier",
+  products: [
+    .library(name: "Espalier", targets: ["Espalier"]),
+    .library(name: "EspalierBaselines", targets: ["EspalierBaselines"]),
+    .executable(name: "espalier", targets: ["EspalierCLI"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
+  ],
+  targets: [
+    // Kernels in C
+    kernels("EspRuntime", "Runtime"),
+    kernels("EspSparseMatmul", "SparseMatmul", dependencies: ["EspRuntime"]),
+    kernels("EspSparseConv", "SparseConv", dependencies: ["EspSparseMatmul"]),
+    kernels("EspSampling", "Sampling", dependencies: ["EspSparseMatmul"]),
+    kernels("EspLayers", "Layers", dependencies: ["EspSampling"]),
+    kernels("EspDense", "Dense", dependencies: ["EspSparseConv", "EspOpenBLAS"]),
+    .systemLibrary(
+      name: "EspOpenBLAS", path: "CKernels/OpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+    .systemLibrary(name: "EspZlib", path: "CKernels/Zlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    .systemLibrary(
+      name: "EspOpenSSL", path: "CKernels/OpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+
+    // Swift modules, each of which sees only those above it
+    .target(
+      name: "EspalierCore",
+      dependencies: ["EspRuntime", "EspSparseMatmul", "EspSparseConv", "EspSampling", "EspLayers"]),
+    .target(name: "EspalierTopology", dependencies: ["EspalierCore"]),
+    .target(name: "EspalierData", dependencies: ["EspalierCore", "EspZlib"]),
+    .target(name: "Espalier", dependencies: ["EspalierCore", "EspalierTopology", "EspalierData", "EspOpenSSL"]),
+    .target(name: "EspalierBaselines", dependencies: ["Espalier", "EspDense"]),
+    .executableTarget(
+      name: "EspalierCLI",
+      dependencies: [
+        "Espalier", "EspalierBaselines", "Yams",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
+      ]),
+
+    // Tests
+    .target(name: "TestSupport", path: "Tests/TestSupport"),
+    .testTarget(
+      name: "KernelTests",
+      dependencies: [
+        "EspRuntime", "EspSparseMatmul", "EspSparseConv", "EspSampling", "EspLayers", "EspDense", "TestSupport",
+      ]),
+    .testTarget(name: "EspalierCoreTests", dependencies: ["EspalierCore", "TestSupport"]),
+    .testTarget(name: "EspalierTopologyTests", dependencies: ["EspalierTopology", "TestSupport"]),
+    .testTarget(name: "EspalierDataTests", dependencies: ["EspalierData", "TestSupport"]),
+    .testTarget(name: "EspalierTests", dependencies: ["Espalier", "EspalierBaselines", "TestSupport"]),
+    .testTarget(name: "CommandLineTests", dependencies: ["EspalierCLI", "TestSupport"]),
+  ],
+  swiftLanguageModes: [.v6],
+  cLanguageStandard: .c11
+)
