@@ -1,0 +1,55 @@
+import EspSampling
+
+/// Random numbers as a pure function of (seed, purpose, layer, step, index): Philox4x32-10 (Salmon et al., SC 2011).
+///
+/// Nothing is drawn in any order, so the numbers do not depend on threads, on what was drawn before, or on a stop and resume.
+public struct CounterRandom: Sendable, Hashable {
+  /// What a stream's numbers are for. Raw values are part of every run's identity: never renumber.
+  public enum Purpose: UInt32, Sendable {
+    case topology = 1
+    case weights = 2
+    case biases = 3
+    case candidates = 4
+    case shuffle = 5
+    case augmentation = 6
+    case dropout = 7
+    case growth = 8
+    case syntheticData = 9
+  }
+
+  /// The seed that the user chose.
+  public let seed: UInt64
+
+  public init(seed: UInt64) { self.seed = seed }
+
+  /// One stream of numbers, numbered from 0.
+  ///
+  /// - Precondition: layer < 2^23, 0 <= step < 2^32.
+  public func stream(_ purpose: Purpose, layer: Int = 0, step: Int = 0) -> Stream {
+    precondition(layer >= 0 && layer < 1 << 23 && step >= 0 && step < 1 << 32)
+    let stream = purpose.rawValue << 23 | UInt32(layer)
+    return Stream(key: esp_random_key(seed: seed, stream: stream, step: UInt32(step)))
+  }
+
+  /// The numbers of one (seed, purpose, layer, step).
+  public struct Stream: Sendable {
+    package let key: esp_random_key
+
+    /// 64 random bits.
+    public func bits(_ index: UInt64) -> UInt64 { esp_random_bits(key, index) }
+
+    /// A uniform integer in 0 ..< bound.
+    public func below(_ bound: UInt64, at index: UInt64) -> UInt64 {
+      precondition(bound > 0)
+      return esp_random_below(key, index, bound)
+    }
+
+    /// A uniformly random permutation of 0 ..< count.
+    public func permutation(count: Int) -> [UInt32] {
+      [UInt32](unsafeUninitializedCapacity: count) { buffer, initialized in
+        esp_random_permutation(key, count, buffer.baseAddress)
+        initialized = count
+      }
+    }
+  }
+}
