@@ -1,0 +1,107 @@
+/// A value on a tape.
+public struct Variable {
+  public let value: Activations
+  /// Where the tape recorded it; nil for a constant.
+  let node: Int?
+
+  /// A constant: no gradient flows into it.
+  public init(_ value: Activations) { self.init(value: value, node: nil) }
+
+  init(value: Activations, node: Int?) {
+    self.value = value
+    self.node = node
+  }
+
+  public var shape: ActivationShape { value.shape }
+  var needsGradient: Bool { node != nil }
+}
+
+/// A sparse layer during the backward pass, while its input and the gradient of its output are alive.
+public protocol GradientSite {
+  var parameter: SparseParameter { get }
+  /// The loss's gradient at the listed connections, active or not: gradients[k] for connection k of `connections`.
+  func computeGradients(at connections: SparseStructure, into gradients: MeteredBuffer<Float>)
+}
+
+/// Records operations as they run and runs their derivatives in reverse order.
+///
+/// An operation's forward and backward stand side by side in `Operations/`. What an operation needs again is kept by its closure
+/// and freed as soon as the backward pass is done with it.
+public final class Tape {
+  public enum Mode: Sendable, Hashable {
+    /// Batch statistics, dropout, recording. `step` keys dropout's masks.
+    case training(step: Int)
+    /// Running statistics, no dropout, nothing recorded.
+    case evaluation
+  }
+
+  public let context: ComputeContext
+  public let mode: Mode
+  /// Is shown each sparse layer during the backward pass: how topology updates see gradients at chosen connections.
+  public var gradientSiteVisitor: ((any GradientSite) throws -> Void)?
+  /// Whether backward computes the gradients of sparse weights at their active connections.
+  public var computesSparseGradients = true
+
+  private struct Node {
+    let inputs: [Int?]
+    var backward: ((Activations) throws -> [Activations?])?
+  }
+  private var nodes: [Node] = []
+
+  public init(context: ComputeContext, mode: Mode) {
+    self.context = context
+    self.mode = mode
+  }
+
+  public var isTraining: Bool { mode != .evaluation }
+
+  /// Puts an operation's result on the tape.
+  ///
+  /// - Parameter backward: from the gradient of `value` to the gradients of `inputs`, nil for one that needs none; it stores the
+  ///   gradients of the operation's parameters itself.
+  public func record(
+    _ value: Activations, inputs: [Variable], backward: @escaping (Activations) throws -> [Activations?]
+  ) -> Variable {
+    guard isTraining else { return Variable(value) }
+    nodes.append(Node(inputs: inputs.map(\.node), backward: backward))
+    return Variable(value: value, node: nodes.count - 1)
+  }
+
+  /// A value that gradients flow into, so that `backward` returns its gradient.
+  public func input(_ value: Activations) -> Variable {
+    record(value, inputs: []) { _ in [] }
+  }
+
+  /// Runs the derivatives from `output`, whose gradient is `gradient`, and forgets the tape.
+  ///
+  /// - Returns: the gradients of `sources`, nil where none reached one.
+  @discardableResult
+  public func backward(
+    from output: Variable, gradient: Activations, sources: [Variable] = []
+  ) throws -> [Activations?] {
+    guard let last = output.node else { return sources.map { _ in nil } }
+    precondition(gradient.shape == output.shape)
+    var gradients = [Activations?](repeating: nil, count: nodes.count)
+    gradients[last] = gradient
+    let kept = Set(sources.compactMap(\.node))
+    for index in stride(from: last, through: 0, by: -1) {
+      guard let delta = kept.contains(index) ? gradients[index] : gradients[index].take() else { continue }
+      let results = try nodes[index].backward?(delta) ?? []
+      nodes[index].backward = nil
+      for (input, result) in zip(nodes[index].inputs, results) {
+        if let input, let result { accumulate(result, into: &gradients[input]) }
+      }
+    }
+    nodes.removeAll(keepingCapacity: true)
+    return sources.map { source in source.node.flatMap { gradients[$0] } }
+  }
+
+  /// Adds where something is there already; in new memory, because the first summand may be shared.
+  private func accumulate(_ gradient: Activations, into slot: inout Activations?) {
+    guard let present = slot else {
+      slot = gradient
+      return
+    }
+    slot = sum(present, gradient)
+  }
+}

@@ -1,0 +1,89 @@
+/// A batch of activations or of gradients of activations, in memory that returns to its pool with the last reference.
+///
+/// A value with reference semantics for its numbers: copies share them.
+public struct Activations {
+  public let shape: ActivationShape
+  let storage: ActivationStorage
+
+  /// The numbers, laid out as `ActivationShape` says.
+  public var pointer: UnsafeMutablePointer<Float> { storage.pointer }
+  public var buffer: UnsafeMutableBufferPointer<Float> {
+    UnsafeMutableBufferPointer(start: pointer, count: shape.count)
+  }
+
+  /// The same numbers under another shape of as many features.
+  public func reshaped(channels: Int, height: Int = 1, width: Int = 1) -> Activations {
+    let shape = shape.with(channels: channels, height: height, width: width)
+    precondition(shape.count == self.shape.count, "a reshape keeps the number of features")
+    return Activations(shape: shape, storage: storage)
+  }
+
+  /// Offset in `buffer` of a sample's feature (channel-major).
+  public func offset(sample: Int, feature: Int) -> Int {
+    (sample / shape.lanes * shape.features + feature) * shape.lanes + sample % shape.lanes
+  }
+
+  public subscript(sample sample: Int, feature feature: Int) -> Float {
+    get { buffer[offset(sample: sample, feature: feature)] }
+    nonmutating set { buffer[offset(sample: sample, feature: feature)] = newValue }
+  }
+}
+
+/// One piece of a pool's memory; gives it back when nobody refers to it any more.
+final class ActivationStorage {
+  let pointer: UnsafeMutablePointer<Float>
+  private let capacity: Int
+  private let pool: ActivationPool
+
+  init(pool: ActivationPool, count: Int) {
+    self.pool = pool
+    (pointer, capacity) = pool.take(count: count)
+  }
+
+  deinit { pool.giveBack(pointer, capacity: capacity) }
+}
+
+/// Memory for activations and workspaces that is kept for the next step, so that steady-state steps ask the system for nothing.
+public final class ActivationPool {
+  private let meter: AllocationMeter
+  private var free: [Int: [UnsafeMutablePointer<Float>]] = [:]
+
+  public init(meter: AllocationMeter) { self.meter = meter }
+
+  deinit {
+    for (capacity, pointers) in free {
+      for pointer in pointers {
+        pointer.deallocate()
+        meter.freed(bytes: capacity * MemoryLayout<Float>.stride, tag: .activation)
+      }
+    }
+  }
+
+  /// Undefined activations of a shape.
+  public func activations(_ shape: ActivationShape) -> Activations {
+    Activations(shape: shape, storage: ActivationStorage(pool: self, count: shape.count))
+  }
+
+  /// Undefined workspace of `count` floats.
+  func workspace(count: Int) -> ActivationStorage { ActivationStorage(pool: self, count: count) }
+
+  fileprivate func take(count: Int) -> (UnsafeMutablePointer<Float>, Int) {
+    let capacity = Self.capacity(for: count)
+    if let pointer = free[capacity]?.popLast() { return (pointer, capacity) }
+    let bytes = capacity * MemoryLayout<Float>.stride
+    let raw = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64)
+    meter.allocated(bytes: bytes, elements: capacity, tag: .activation, site: nil)
+    return (raw.bindMemory(to: Float.self, capacity: capacity), capacity)
+  }
+
+  fileprivate func giveBack(_ pointer: UnsafeMutablePointer<Float>, capacity: Int) {
+    free[capacity, default: []].append(pointer)
+  }
+
+  /// Rounds up to an eighth of the next power of two, so that nearly equal shapes share memory.
+  private static func capacity(for count: Int) -> Int {
+    let count = max(64, count)
+    let step = max(64, 1 << (Int.bitWidth - (count - 1).leadingZeroBitCount - 3))
+    return (count + step - 1) / step * step
+  }
+}

@@ -1,0 +1,105 @@
+import Synchronization
+
+/// What a weight-side buffer belongs to: a layer of `rows` outputs and `columns` inputs with `connections` active ones.
+///
+/// The rule that keeps training always sparse: a buffer of such a layer has at most 4 * (nnz + gamma * nnz + r + c) elements, and
+/// fewer than r * c unless the layer's own density is above 1/2 or r * c <= 16,384.
+public struct WeightSite: Sendable, Hashable {
+  /// The layer's name, e.g. `features.0`.
+  public let layer: String
+  public let rows: Int
+  public let columns: Int
+  /// Number of active connections.
+  public let connections: Int
+
+  public init(layer: String, rows: Int, columns: Int, connections: Int) {
+    self.layer = layer
+    self.rows = rows
+    self.columns = columns
+    self.connections = connections
+  }
+
+  /// Largest number of elements of one buffer that the rule allows, with `gamma` candidates a connection.
+  public func largestBuffer(gamma: Double) -> Int {
+    let linear = 4 * (Double(connections) * (1 + gamma) + Double(rows) + Double(columns))
+    let size = Double(rows) * Double(columns)
+    let mayBeDense = 2 * Double(connections) > size || size <= 16_384
+    return Int(mayBeDense ? linear : min(linear, size - 1))
+  }
+}
+
+/// What a counted buffer is for.
+public enum AllocationTag: String, Sendable, CaseIterable {
+  case structure, values, gradient, optimizer, candidates, selection, transfer
+  /// Biases and norm parameters: one number an output.
+  case vector
+  /// Weights of the methods that are dense by nature; the rule does not hold for them.
+  case dense
+  /// Activations and workspace: not weight-side.
+  case activation
+}
+
+/// Counts every buffer of a run and checks the weight-side ones against the rule of `WeightSite`.
+public final class AllocationMeter: Sendable {
+  /// A weight-side buffer that broke the rule.
+  public struct Violation: Sendable, Hashable, CustomStringConvertible {
+    public let tag: AllocationTag
+    public let site: WeightSite
+    public let elements: Int
+    public let allowed: Int
+
+    public var description: String {
+      "\(tag.rawValue) buffer of layer \(site.layer) (\(site.rows) x \(site.columns), \(site.connections) connections) has \(elements) elements, the always-sparse rule allows \(allowed)"
+    }
+  }
+
+  /// A moment's counts. Sizes in bytes.
+  public struct Reading: Sendable {
+    public internal(set) var weightBytes = 0
+    public internal(set) var peakWeightBytes = 0
+    public internal(set) var largestWeightBuffer = 0
+    public internal(set) var activationBytes = 0
+    public internal(set) var peakActivationBytes = 0
+    /// Number of buffers asked of the system so far.
+    public internal(set) var allocations = 0
+    public internal(set) var violations: [Violation] = []
+  }
+
+  /// Candidates a connection that the rule allows for (GSE's gamma).
+  public let gamma: Double
+  private let state = Mutex(Reading())
+
+  public init(gamma: Double = 1) { self.gamma = gamma }
+
+  public var reading: Reading { state.withLock { $0 } }
+
+  /// Throws what broke the rule, if anything did.
+  public func check() throws {
+    if let violation = reading.violations.first { throw EspalierError.invariant("never dense: \(violation)") }
+  }
+
+  func allocated(bytes: Int, elements: Int, tag: AllocationTag, site: WeightSite?) {
+    state.withLock { reading in
+      reading.allocations += 1
+      guard tag != .activation else {
+        reading.activationBytes += bytes
+        reading.peakActivationBytes = max(reading.peakActivationBytes, reading.activationBytes)
+        return
+      }
+      reading.weightBytes += bytes
+      reading.peakWeightBytes = max(reading.peakWeightBytes, reading.weightBytes)
+      reading.largestWeightBuffer = max(reading.largestWeightBuffer, bytes)
+      guard let site, tag != .dense, tag != .vector else { return }
+      let allowed = site.largestBuffer(gamma: gamma)
+      if elements > allowed {
+        reading.violations.append(Violation(tag: tag, site: site, elements: elements, allowed: allowed))
+      }
+    }
+  }
+
+  func freed(bytes: Int, tag: AllocationTag) {
+    state.withLock { reading in
+      if tag == .activation { reading.activationBytes -= bytes } else { reading.weightBytes -= bytes }
+    }
+  }
+}

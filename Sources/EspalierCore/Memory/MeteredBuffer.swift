@@ -1,0 +1,52 @@
+/// A fixed-size array in counted memory: every weight-side number lives in one of these.
+///
+/// Aligned to a cache line; freed with the last reference. Elements start undefined unless `zeros` made it.
+public final class MeteredBuffer<Element: BitwiseCopyable> {
+  public let pointer: UnsafeMutablePointer<Element>
+  public let count: Int
+  private let bytes: Int
+  private let tag: AllocationTag
+  private let meter: AllocationMeter
+
+  /// Allocates `count` undefined elements on behalf of `site` (nil for what belongs to no layer).
+  public init(count: Int, tag: AllocationTag, site: WeightSite?, meter: AllocationMeter) {
+    precondition(count >= 0)
+    self.count = count
+    self.tag = tag
+    self.meter = meter
+    bytes = max(1, count) * MemoryLayout<Element>.stride
+    let raw = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64)
+    pointer = raw.bindMemory(to: Element.self, capacity: max(1, count))
+    meter.allocated(bytes: bytes, elements: count, tag: tag, site: site)
+  }
+
+  deinit {
+    UnsafeMutableRawPointer(pointer).deallocate()
+    meter.freed(bytes: bytes, tag: tag)
+  }
+
+  public var buffer: UnsafeMutableBufferPointer<Element> { UnsafeMutableBufferPointer(start: pointer, count: count) }
+
+  public subscript(_ index: Int) -> Element {
+    get {
+      precondition(index >= 0 && index < count)
+      return pointer[index]
+    }
+    set {
+      precondition(index >= 0 && index < count)
+      pointer[index] = newValue
+    }
+  }
+
+  /// A copy in uncounted memory: for tests and small vectors, never for a whole layer of an always-sparse run.
+  public var array: [Element] { Array(buffer) }
+}
+
+extension MeteredBuffer where Element: AdditiveArithmetic {
+  /// A buffer of zeros.
+  public static func zeros(count: Int, tag: AllocationTag, site: WeightSite?, meter: AllocationMeter) -> MeteredBuffer {
+    let result = MeteredBuffer(count: count, tag: tag, site: site, meter: meter)
+    result.buffer.update(repeating: .zero)
+    return result
+  }
+}

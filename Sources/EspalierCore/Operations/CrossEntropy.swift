@@ -1,0 +1,32 @@
+import EspLayers
+
+/// What a batch's loss came to.
+public struct LossResult: Sendable {
+  /// Sum of the samples' losses.
+  public let total: Double
+  /// Samples whose largest logit is the label's.
+  public let correct: Int
+  public let samples: Int
+
+  public var mean: Double { total / Double(samples) }
+}
+
+extension ComputeContext {
+  /// Softmax cross-entropy with label smoothing e: the target is (1 - e) * onehot + e / classes (Szegedy et al. 2016).
+  ///
+  /// - Parameters:
+  ///   - logits: [samples, classes]
+  ///   - labels: [samples], each below the number of classes
+  ///   - gradient: receives the gradient of the mean loss, if given.
+  public func softmaxCrossEntropy(
+    _ logits: Activations, labels: UnsafeBufferPointer<UInt32>, labelSmoothing: Float = 0, gradient: Activations? = nil
+  ) -> LossResult {
+    let shape = logits.shape
+    precondition(labels.count == shape.samples && shape.positions == 1)
+    var correct = 0
+    let total = esp_softmax_cross_entropy(
+      isa, logits.pointer, labels.baseAddress, labelSmoothing, 1 / Float(shape.samples), shape.channels,
+      shape.samples, shape.lanes, gradient?.pointer, &correct)
+    return LossResult(total: total, correct: correct, samples: shape.samples)
+  }
+}

@@ -1,0 +1,68 @@
+import EspLayers
+
+/// How stored bytes become a network's input.
+public struct ImagePacking: Sendable {
+  public let sourceChannels: Int
+  public let sourceHeight: Int
+  public let sourceWidth: Int
+  /// Of the network: equal to the source's, or the source has one and it is repeated.
+  public let channels: Int
+  /// Of the network: at least the source's; the image is centred in zeros.
+  public let height: Int
+  public let width: Int
+  /// By network channel, after division by 255.
+  public let mean: [Float]
+  public let deviation: [Float]
+
+  public init(
+    sourceChannels: Int, sourceHeight: Int, sourceWidth: Int, channels: Int, height: Int, width: Int, mean: [Float],
+    deviation: [Float]
+  ) {
+    precondition(channels == sourceChannels || sourceChannels == 1)
+    precondition(height >= sourceHeight && width >= sourceWidth)
+    precondition(mean.count == channels && deviation.count == channels)
+    self.sourceChannels = sourceChannels
+    self.sourceHeight = sourceHeight
+    self.sourceWidth = sourceWidth
+    self.channels = channels
+    self.height = height
+    self.width = width
+    self.mean = mean
+    self.deviation = deviation
+  }
+}
+
+/// Where an augmented image lies in its plane: moved by some pixels, perhaps mirrored.
+public struct ImagePlacement: Sendable {
+  package let placement: esp_placement
+
+  public init(shiftY: Int16, shiftX: Int16, flip: Bool) {
+    placement = esp_placement(shift_y: shiftY, shift_x: shiftX, flip: flip ? 1 : 0)
+  }
+}
+
+extension ComputeContext {
+  /// The images at `indices` as activations [samples, channels, height, width]: padded with zero bytes, placed, divided by 255,
+  /// normalised.
+  ///
+  /// - Parameters:
+  ///   - images: [count, source channels, source height, source width], one byte a pixel.
+  ///   - placements: one an image, or empty for none.
+  public func pack(
+    images: UnsafeBufferPointer<UInt8>, indices: UnsafeBufferPointer<UInt32>,
+    placements: UnsafeBufferPointer<ImagePlacement>, packing: ImagePacking
+  ) -> Activations {
+    precondition(placements.isEmpty || placements.count == indices.count)
+    let shape = ActivationShape(
+      samples: indices.count, channels: packing.channels, height: packing.height, width: packing.width)
+    let output = pool.activations(shape)
+    let inverse = packing.deviation.map { 1 / $0 }
+    placements.withMemoryRebound(to: esp_placement.self) { placements in
+      esp_pack_images(
+        isa, images.baseAddress, indices.baseAddress, placements.baseAddress, packing.sourceChannels,
+        packing.sourceHeight, packing.sourceWidth, packing.channels, packing.height, packing.width, packing.mean,
+        inverse, shape.samples, shape.lanes, output.pointer, threadCount)
+    }
+    return output
+  }
+}

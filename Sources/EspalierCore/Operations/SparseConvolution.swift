@@ -1,0 +1,121 @@
+import EspSparseConv
+
+/// How a convolution's kernel moves: size, stride and zero padding, in pixels.
+public struct ConvolutionGeometry: Sendable, Hashable {
+  public let kernelHeight: Int
+  public let kernelWidth: Int
+  public let stride: Int
+  public let padding: Int
+
+  public init(kernelHeight: Int, kernelWidth: Int, stride: Int = 1, padding: Int = 0) {
+    self.kernelHeight = kernelHeight
+    self.kernelWidth = kernelWidth
+    self.stride = stride
+    self.padding = padding
+  }
+
+  /// A square kernel.
+  public init(kernel: Int, stride: Int = 1, padding: Int = 0) {
+    self.init(kernelHeight: kernel, kernelWidth: kernel, stride: stride, padding: padding)
+  }
+
+  /// Kernel positions: height * width.
+  public var taps: Int { kernelHeight * kernelWidth }
+
+  /// Output size of an input of `height` x `width` pixels.
+  ///
+  /// - Throws: `EspalierError.usage` where the kernel does not fit, or the padding is not smaller than the kernel.
+  public func outputSize(height: Int, width: Int) throws -> (height: Int, width: Int) {
+    guard kernelHeight > 0, kernelWidth > 0, stride > 0, padding >= 0, padding < min(kernelHeight, kernelWidth) else {
+      throw EspalierError.usage(
+        "convolution: kernel \(kernelHeight) x \(kernelWidth), stride \(stride), padding \(padding): kernel and stride must be positive and the padding smaller than the kernel"
+      )
+    }
+    guard height + 2 * padding >= kernelHeight, width + 2 * padding >= kernelWidth else {
+      throw EspalierError.usage(
+        "convolution: a \(kernelHeight) x \(kernelWidth) kernel does not fit an image of \(height) x \(width) with padding \(padding)"
+      )
+    }
+    return ((height + 2 * padding - kernelHeight) / stride + 1, (width + 2 * padding - kernelWidth) / stride + 1)
+  }
+
+  /// The geometry as kernels take it, for images of shape `input` and `outputs` channels.
+  package func kernelShape(input: ActivationShape, outputs: Int) throws -> esp_conv_shape {
+    let (height, width) = try outputSize(height: input.height, width: input.width)
+    return esp_conv_shape(
+      in_channels: input.channels, in_height: input.height, in_width: input.width, out_channels: outputs,
+      out_height: height, out_width: width, kernel_height: kernelHeight, kernel_width: kernelWidth, stride: stride,
+      pad_top: padding, pad_left: padding, input_dilation: 1)
+  }
+}
+
+extension Tape {
+  /// y = W * x + b: a 2-D convolution (cross-correlation, as in PyTorch) with sparse W [outputs, channels * kernel height * width];
+  /// x [samples, channels, height, width].
+  ///
+  /// Backward: dx by the same kernel through the transposed, flipped structure; dW at the active connections only.
+  public func sparseConvolution(
+    _ x: Variable, weight: SparseParameter, bias: VectorParameter?, geometry: ConvolutionGeometry
+  ) throws -> Variable {
+    let matrix = weight.matrix
+    guard x.shape.channels * geometry.taps == matrix.columns, matrix.taps == geometry.taps else {
+      throw EspalierError.usage(
+        "\(matrix.name): expected \(matrix.columns / matrix.taps) channels and \(matrix.taps) kernel positions, found \(x.shape.channels) and \(geometry.taps)"
+      )
+    }
+    let context = context
+    let input = x.value
+    let shape = try geometry.kernelShape(input: x.shape, outputs: matrix.rows)
+    let output = context.pool.activations(
+      x.shape.with(channels: matrix.rows, height: shape.out_height, width: shape.out_width))
+    context.convolve(
+      matrix.structure, matrix.values.pointer, bias: bias?.values.pointer, shape: shape, from: input, to: output)
+    return record(output, inputs: [x]) { [unowned self] delta in
+      if let bias { context.biasGradient(of: delta, into: bias) }
+      try visit(ConvolutionSite(parameter: weight, input: input, delta: delta, shape: shape, context: context))
+      guard x.needsGradient else { return [nil] }
+      let gradient = context.pool.activations(input.shape)
+      let (transposed, values) = matrix.transposedView(threads: context.threadCount)
+      let back = withUnsafePointer(to: shape) { esp_conv_input_gradient_shape($0) }
+      context.convolve(transposed, values, bias: nil, shape: back, from: delta, to: gradient)
+      return [gradient]
+    }
+  }
+}
+
+private struct ConvolutionSite: GradientSite {
+  let parameter: SparseParameter
+  let input: Activations
+  let delta: Activations
+  let shape: esp_conv_shape
+  let context: ComputeContext
+
+  func computeGradients(at connections: SparseStructure, into gradients: MeteredBuffer<Float>) {
+    precondition(gradients.count >= connections.count)
+    withUnsafePointer(to: connections.csr) { csr in
+      withUnsafePointer(to: shape) { shape in
+        esp_sparse_conv_sddmm_f32(
+          context.isa, csr, shape, delta.shape.blocks, delta.shape.lanes, input.pointer, delta.pointer,
+          gradients.pointer, context.threadCount)
+      }
+    }
+  }
+}
+
+extension ComputeContext {
+  /// Runs the convolution kernel with a workspace from the pool.
+  fileprivate func convolve(
+    _ structure: SparseStructure, _ values: UnsafePointer<Float>, bias: UnsafePointer<Float>?, shape: esp_conv_shape,
+    from x: Activations, to y: Activations
+  ) {
+    withUnsafePointer(to: structure.csr) { csr in
+      withUnsafePointer(to: shape) { shape in
+        let floats = esp_sparse_conv_workspace(shape, structure.count, x.shape.lanes, threadCount)
+        let workspace = pool.workspace(count: floats)
+        esp_sparse_conv_f32(
+          isa, csr, values, bias, shape, x.shape.blocks, x.shape.lanes, x.pointer, y.pointer, workspace.pointer,
+          threadCount)
+      }
+    }
+  }
+}

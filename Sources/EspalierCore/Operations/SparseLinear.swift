@@ -1,0 +1,71 @@
+import EspLayers
+import EspSparseMatmul
+
+extension Tape {
+  /// y = W x + b with sparse W [outputs, inputs]; x and y [samples, features].
+  ///
+  /// Backward: dx = W' dy through the transposed structure; dW = dy x' at the active connections only; db = sum of dy.
+  public func sparseLinear(_ x: Variable, weight: SparseParameter, bias: VectorParameter?) throws -> Variable {
+    let matrix = weight.matrix
+    guard x.shape.features == matrix.columns else {
+      throw EspalierError.usage("\(matrix.name): expected \(matrix.columns) inputs, found \(x.shape.features)")
+    }
+    let context = context
+    let input = x.value
+    let output = context.pool.activations(x.shape.with(channels: matrix.rows))
+    withUnsafePointer(to: matrix.structure.csr) {
+      esp_spmm_f32(
+        context.isa, $0, matrix.values.pointer, bias?.values.pointer, input.shape.blocks, input.shape.lanes,
+        input.pointer, output.pointer, context.threadCount)
+    }
+    return record(output, inputs: [x]) { [unowned self] delta in
+      if let bias { context.biasGradient(of: delta, into: bias) }
+      try visit(LinearSite(parameter: weight, input: input, delta: delta, context: context))
+      return [x.needsGradient ? context.inputGradient(ofLinear: matrix, delta: delta, input: input.shape) : nil]
+    }
+  }
+
+  /// Shows the layer to the visitor and computes the gradient at its active connections.
+  func visit(_ site: some GradientSite) throws {
+    try gradientSiteVisitor?(site)
+    guard computesSparseGradients else { return }
+    site.computeGradients(at: site.parameter.matrix.structure, into: site.parameter.gradient)
+  }
+}
+
+private struct LinearSite: GradientSite {
+  let parameter: SparseParameter
+  let input: Activations
+  let delta: Activations
+  let context: ComputeContext
+
+  func computeGradients(at connections: SparseStructure, into gradients: MeteredBuffer<Float>) {
+    precondition(gradients.count >= connections.count)
+    withUnsafePointer(to: connections.csr) {
+      esp_sddmm_f32(
+        context.isa, $0, delta.shape.blocks, delta.shape.lanes, input.pointer, delta.pointer, gradients.pointer,
+        context.threadCount)
+    }
+  }
+}
+
+extension ComputeContext {
+  package func biasGradient(of delta: Activations, into bias: VectorParameter) {
+    let shape = delta.shape
+    esp_bias_gradient(
+      isa, delta.pointer, shape.blocks, shape.channels, shape.positions, shape.lanes, bias.gradient.pointer,
+      threadCount)
+  }
+
+  fileprivate func inputGradient(
+    ofLinear matrix: SparseMatrix, delta: Activations, input: ActivationShape
+  ) -> Activations {
+    let gradient = pool.activations(input)
+    let (structure, values) = matrix.transposedView(threads: threadCount)
+    withUnsafePointer(to: structure.csr) {
+      esp_spmm_f32(
+        isa, $0, values, nil, delta.shape.blocks, delta.shape.lanes, delta.pointer, gradient.pointer, threadCount)
+    }
+    return gradient
+  }
+}

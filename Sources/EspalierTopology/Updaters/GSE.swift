@@ -1,0 +1,64 @@
+import EspSampling
+import EspalierCore
+
+/// Guided stochastic exploration with the uniform guide (Heddes, Srinivasa, Givargis, Nicolau, arXiv 2401.06898, Algorithm 2).
+///
+/// Every T steps each layer draws ceil(gamma * nnz) pairs (output, input) uniformly, drops duplicates and active connections, and computes the
+/// gradient at what is left, S. The k = min(ceil(alpha_t * nnz), |S|) candidates with the largest gradient grow; as many of the smallest
+/// weights are pruned. Time and memory are O(n + nnz) for a layer of width n.
+public struct GSE: TopologyUpdater {
+  public let schedule: UpdateSchedule
+  /// Draws a connection.
+  public let gamma: Double
+  public let scope: SelectionScope
+
+  /// - Throws: `EspalierError.usage` for a gamma that is not a positive finite number.
+  public init(schedule: UpdateSchedule, gamma: Double = 1, scope: SelectionScope = .local) throws {
+    guard gamma > 0, gamma.isFinite else {
+      throw EspalierError.usage("gamma: \(gamma) is out of range; expected a number above 0")
+    }
+    self.schedule = schedule
+    self.gamma = gamma
+    self.scope = scope
+  }
+
+  public func candidates(in layer: some LayerProbe, step: Int, random: CounterRandom) -> LayerCandidates {
+    let weights = layer.weights
+    let key = random.stream(.candidates, layer: weights.index, step: step).key
+    let subset = weights.matrix.structure.randomInactiveSubset(
+      draws: Int((gamma * Double(weights.count)).rounded(.up)), key: key, site: weights.matrix.site,
+      meter: weights.matrix.meter)
+    return LayerCandidates(weights: weights, connections: subset, gradients: layer.gradients(at: subset))
+  }
+
+  public func changes(for layers: [LayerCandidates], step: Int, random: CounterRandom) -> [TopologyChange] {
+    PruneGrow(schedule: schedule, scope: scope).changes(for: layers, step: step) { layers, k in
+      guard let meter = layers.first?.weights.matrix.meter else { return [] }
+      let scores = layers.map { layer in
+        (
+          values: layer.gradients.map { UnsafePointer($0.pointer) }, count: layer.connections.count,
+          site: layer.weights.matrix.site
+        )
+      }
+      return MagnitudeSelection(meter: meter).select(k, ESP_LARGEST, of: scores)
+    }
+  }
+}
+
+extension SparseStructure {
+  /// unique(`draws` uniform pairs) without the connections of this structure.
+  func randomInactiveSubset(
+    draws: Int, key: esp_random_key, site: WeightSite, meter: AllocationMeter
+  ) -> SparseStructure {
+    let room = min(draws, rows * columns - count)
+    let starts = MeteredBuffer<UInt64>(count: rows + 1, tag: .candidates, site: site, meter: meter)
+    let indices = MeteredBuffer<UInt32>(count: room, tag: .candidates, site: site, meter: meter)
+    let rowCounts = MeteredBuffer<UInt32>(count: rows, tag: .candidates, site: site, meter: meter)
+    let scratch = MeteredBuffer<UInt32>(count: columns, tag: .candidates, site: site, meter: meter)
+    withUnsafePointer(to: csr) {
+      _ = esp_candidate_subset(
+        key, $0, UInt64(draws), rowCounts.pointer, scratch.pointer, starts.pointer, indices.pointer)
+    }
+    return SparseStructure(rows: rows, columns: columns, rowStarts: starts, columnIndices: indices)
+  }
+}

@@ -1,0 +1,65 @@
+import EspSampling
+import EspalierCore
+
+/// Sparse evolutionary training (Mocanu et al., Nat. Commun. 9, 2018) under GSE's schedule: the smallest weights go, as many uniformly
+/// random inactive connections come, with weight zero as in RigL's comparison (Evci et al. 2020).
+public struct SET: TopologyUpdater {
+  public let schedule: UpdateSchedule
+  public let scope: SelectionScope
+
+  public init(schedule: UpdateSchedule, scope: SelectionScope = .local) {
+    self.schedule = schedule
+    self.scope = scope
+  }
+
+  /// Offers as many random connections as the layer could have to grow: no gradient is looked at.
+  public func candidates(in layer: some LayerProbe, step: Int, random: CounterRandom) -> LayerCandidates {
+    let weights = layer.weights
+    let matrix = weights.matrix
+    let free = matrix.rows * matrix.columns - matrix.count
+    let count = min(schedule.count(of: matrix.count, at: step), free)
+    let key = random.stream(.growth, layer: weights.index, step: step).key
+    let connections = matrix.structure.randomInactive(count: count, key: key, site: matrix.site, meter: matrix.meter)
+    return LayerCandidates(weights: weights, connections: connections, gradients: nil)
+  }
+
+  public func changes(for layers: [LayerCandidates], step: Int, random: CounterRandom) -> [TopologyChange] {
+    PruneGrow(schedule: schedule, scope: scope).changes(for: layers, step: step) { layers, k in
+      Self.random(k, of: layers, step: step, random: random)
+    }
+  }
+
+  /// k of the offered connections of all layers, by lot.
+  private static func random(
+    _ k: Int, of layers: ArraySlice<LayerCandidates>, step: Int, random: CounterRandom
+  ) -> [(indices: MeteredBuffer<UInt32>, count: Int)] {
+    guard let meter = layers.first?.weights.matrix.meter else { return [] }
+    let lots = layers.map { layer in
+      let lots = MeteredBuffer<Float>(
+        count: layer.connections.count, tag: .selection, site: layer.weights.matrix.site, meter: meter)
+      let key = random.stream(.growth, layer: layer.weights.index, step: step).key
+      // The numbers from 2^62 on: the connections themselves were drawn with the first ones.
+      esp_random_uniform_f32(key, 1 << 62, lots.count, 0, 1, lots.pointer)
+      return lots
+    }
+    let scores = zip(layers, lots).map { layer, lots in
+      (values: Optional(UnsafePointer(lots.pointer)), count: lots.count, site: layer.weights.matrix.site)
+    }
+    return MagnitudeSelection(meter: meter).select(k, ESP_LARGEST, of: scores)
+  }
+}
+
+extension SparseStructure {
+  /// Exactly `count` uniformly random connections that this structure lacks.
+  func randomInactive(
+    count: Int, key: esp_random_key, site: WeightSite, meter: AllocationMeter
+  ) -> SparseStructure {
+    let starts = MeteredBuffer<UInt64>(count: rows + 1, tag: .candidates, site: site, meter: meter)
+    let indices = MeteredBuffer<UInt32>(count: count, tag: .candidates, site: site, meter: meter)
+    let workspace = MeteredBuffer<UInt64>(count: 2 * count, tag: .candidates, site: site, meter: meter)
+    withUnsafePointer(to: csr) {
+      esp_random_inactive(key, $0, count, workspace.pointer, starts.pointer, indices.pointer)
+    }
+    return SparseStructure(rows: rows, columns: columns, rowStarts: starts, columnIndices: indices)
+  }
+}
