@@ -1,0 +1,12 @@
+/// What turns a byte into a network's input, for each channel: (byte / 255 - mean) / deviation.
+public struct Normalization: Sendable, Hashable {
+  public let mean: [Float]
+  public let deviation: [Float]
+
+  /// - Precondition: one mean and one positive deviation a channel.
+  public init(mean: [Float], deviation: [Float]) {
+    precondition(mean.count == deviation.count && deviation.allSatisfy { $0 > 0 })
+    self.mean = mean
+    self.deviation = deviation
+  }
+}

@@ -1,0 +1,37 @@
+import EspalierCore
+import Glibc
+
+/// Bytes of a data set in one allocation that never moves and never changes, so that it can be shared and handed to
+/// kernels by pointer.
+public final class PixelBuffer: @unchecked Sendable {
+  // Unchecked, because nobody writes after `init` has returned.
+
+  /// The bytes; valid for as long as this object lives.
+  public let bytes: UnsafeBufferPointer<UInt8>
+
+  /// Allocates `count` bytes and lets `fill` write every one of them.
+  ///
+  /// Memory that `fill` has not reached yet is not resident, so a reader that stops early has cost nothing.
+  /// - Throws: `EspalierError.input` if there is no such amount of memory; what `fill` throws.
+  public init(count: Int, filledBy fill: (UnsafeMutableBufferPointer<UInt8>) throws -> Void) throws {
+    guard let memory = malloc(max(count, 1)) else {
+      throw EspalierError.input("cannot allocate \(count) bytes for a data set; use a smaller one or more memory")
+    }
+    let buffer = UnsafeMutableBufferPointer(start: memory.assumingMemoryBound(to: UInt8.self), count: count)
+    bytes = UnsafeBufferPointer(buffer)
+    try fill(buffer)
+  }
+
+  deinit { free(UnsafeMutableRawPointer(mutating: bytes.baseAddress)) }
+
+  /// Number of bytes.
+  public var count: Int { bytes.count }
+
+  /// Byte number `index`.
+  ///
+  /// - Precondition: 0 <= index < count.
+  public subscript(index: Int) -> UInt8 {
+    precondition(bytes.indices.contains(index))
+    return bytes[index]
+  }
+}
