@@ -1,64 +1,50 @@
-import EspSampling
 import EspalierCore
 
 extension SparseStructure {
-  /// A uniformly random graph with exactly `count` of a layer's possible connections: G(n, M).
-  ///
-  /// - Precondition: count <= layer.size.
-  /// - Complexity: O(count + rows)
+  /// A uniformly random graph with exactly `count` of a layer's possible connections.
   public static func random(
     _ layer: SparseLayerShape, count: Int, stream: CounterRandom.Stream, meter: AllocationMeter
   ) -> SparseStructure {
-    precondition(count >= 0 && count <= layer.size)
-    let site = WeightSite(layer: layer.name, rows: layer.rows, columns: layer.columns, connections: count)
-    let starts = MeteredBuffer<UInt64>(count: layer.rows + 1, tag: .structure, site: site, meter: meter)
-    let indices = MeteredBuffer<UInt32>(count: count, tag: .structure, site: site, meter: meter)
-    let workspace = MeteredBuffer<UInt64>(
-      count: 2 * min(count, layer.size - count), tag: .selection, site: site, meter: meter)
-    esp_random_structure(
-      stream.key, layer.rows, layer.columns, count, workspace.pointer, starts.pointer, indices.pointer)
-    return SparseStructure(rows: layer.rows, columns: layer.columns, rowStarts: starts, columnIndices: indices)
+    .random(name: layer.name, rows: layer.rows, columns: layer.columns, count: count, stream: stream, meter: meter)
   }
 }
 
 /// Draws weights and biases by each output's actual fan-in: uniform in (-b, b) with b = sqrt(3 / max(1, fan-in)), so that their
-/// variance is 1 / fan-in (Heddes et al., reference code).
+/// variance is 1 / fan-in (Heddes et al., arXiv 2401.06898, reference code).
 public struct FanInInitialization: Sendable {
-  public init() {}
+  private let random: CounterRandom
 
-  static func bound(fanIn: Int) -> Float { Float((3 / Double(max(1, fanIn))).squareRoot()) }
+  public init(random: CounterRandom) { self.random = random }
+
+  private static func range(fanIn: Int) -> Range<Float> {
+    let bound = Float((3 / Double(max(1, fanIn))).squareRoot())
+    return -bound..<bound
+  }
 
   /// Fills a sparse layer's values and biases.
-  public func initialize(
-    _ parameter: SparseParameter, bias: VectorParameter?, random: CounterRandom
-  ) {
+  public func callAsFunction(_ parameter: SparseParameter, bias: VectorParameter?) {
     let structure = parameter.matrix.structure
-    let weights = random.stream(.weights, layer: parameter.index).key
-    let biases = random.stream(.biases, layer: parameter.index).key
+    let weights = random.stream(.weights, layer: parameter.index)
     parameter.matrix.withMutableValues { values in
       for row in 0..<structure.rows {
         let positions = structure.positions(ofRow: row)
-        let bound = Self.bound(fanIn: positions.count)
-        if let start = values.baseAddress {
-          esp_random_uniform_f32(
-            weights, UInt64(positions.lowerBound), positions.count, -bound, bound, start + positions.lowerBound)
-        }
-        if let bias { esp_random_uniform_f32(biases, UInt64(row), 1, -bound, bound, bias.values.pointer + row) }
+        weights.fill(
+          UnsafeMutableBufferPointer(rebasing: values[positions]), from: UInt64(positions.lowerBound),
+          in: Self.range(fanIn: positions.count))
       }
+    }
+    guard let bias else { return }
+    let biases = random.stream(.biases, layer: parameter.index)
+    for row in 0..<structure.rows {
+      biases.fill(
+        UnsafeMutableBufferPointer(rebasing: bias.values.buffer[row...row]), from: UInt64(row),
+        in: Self.range(fanIn: structure.positions(ofRow: row).count))
     }
   }
 
-  /// Fills dense values [rows, columns] and biases.
-  package func initialize(
-    dense values: UnsafeMutableBufferPointer<Float>, rows: Int, columns: Int, bias: VectorParameter?, index: Int,
-    random: CounterRandom
-  ) {
-    let bound = Self.bound(fanIn: columns)
-    esp_random_uniform_f32(
-      random.stream(.weights, layer: index).key, 0, values.count, -bound, bound, values.baseAddress)
-    if let bias {
-      esp_random_uniform_f32(
-        random.stream(.biases, layer: index).key, 0, rows, -bound, bound, bias.values.pointer)
-    }
+  /// Fills the weights [outputs, fan-in] and biases of a layer whose outputs all have the same fan-in.
+  public func callAsFunction(dense values: VectorParameter, fanIn: Int, index: Int, bias: VectorParameter?) {
+    random.stream(.weights, layer: index).fill(values.values.buffer, in: Self.range(fanIn: fanIn))
+    if let bias { random.stream(.biases, layer: index).fill(bias.values.buffer, in: Self.range(fanIn: fanIn)) }
   }
 }

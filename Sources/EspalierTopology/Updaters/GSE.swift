@@ -1,4 +1,3 @@
-import EspSampling
 import EspalierCore
 
 /// Guided stochastic exploration with the uniform guide (Heddes, Srinivasa, Givargis, Nicolau, arXiv 2401.06898, Algorithm 2).
@@ -24,9 +23,9 @@ public struct GSE: TopologyUpdater {
 
   public func candidates(in layer: some LayerProbe, step: Int, random: CounterRandom) -> LayerCandidates {
     let weights = layer.weights
-    let key = random.stream(.candidates, layer: weights.index, step: step).key
     let subset = weights.matrix.structure.randomInactiveSubset(
-      draws: Int((gamma * Double(weights.count)).rounded(.up)), key: key, site: weights.matrix.site,
+      draws: Int((gamma * Double(weights.count)).rounded(.up)),
+      stream: random.stream(.candidates, layer: weights.index, step: step), site: weights.matrix.site,
       meter: weights.matrix.meter)
     return LayerCandidates(weights: weights, connections: subset, gradients: layer.gradients(at: subset))
   }
@@ -35,30 +34,10 @@ public struct GSE: TopologyUpdater {
     PruneGrow(schedule: schedule, scope: scope).changes(for: layers, step: step) { layers, k in
       guard let meter = layers.first?.weights.matrix.meter else { return [] }
       let scores = layers.map { layer in
-        (
-          values: layer.gradients.map { UnsafePointer($0.pointer) }, count: layer.connections.count,
-          site: layer.weights.matrix.site
-        )
+        let gradients = layer.gradients.map { UnsafeBufferPointer(start: UnsafePointer($0.pointer), count: layer.connections.count) }
+        return SelectionScores(gradients ?? UnsafeBufferPointer(start: nil, count: 0), site: layer.weights.matrix.site)
       }
-      return MagnitudeSelection(meter: meter).select(k, ESP_LARGEST, of: scores)
+      return MagnitudeSelection(meter: meter).select(k, .largest, of: scores)
     }
-  }
-}
-
-extension SparseStructure {
-  /// unique(`draws` uniform pairs) without the connections of this structure.
-  func randomInactiveSubset(
-    draws: Int, key: esp_random_key, site: WeightSite, meter: AllocationMeter
-  ) -> SparseStructure {
-    let room = min(draws, rows * columns - count)
-    let starts = MeteredBuffer<UInt64>(count: rows + 1, tag: .candidates, site: site, meter: meter)
-    let indices = MeteredBuffer<UInt32>(count: room, tag: .candidates, site: site, meter: meter)
-    let rowCounts = MeteredBuffer<UInt32>(count: rows, tag: .candidates, site: site, meter: meter)
-    let scratch = MeteredBuffer<UInt32>(count: columns, tag: .candidates, site: site, meter: meter)
-    withUnsafePointer(to: csr) {
-      _ = esp_candidate_subset(
-        key, $0, UInt64(draws), rowCounts.pointer, scratch.pointer, starts.pointer, indices.pointer)
-    }
-    return SparseStructure(rows: rows, columns: columns, rowStarts: starts, columnIndices: indices)
   }
 }

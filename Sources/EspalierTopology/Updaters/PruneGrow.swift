@@ -1,4 +1,3 @@
-import EspSampling
 import EspalierCore
 
 /// The exchange that GSE and SET share: as many of the smallest weights go as candidates come.
@@ -12,7 +11,7 @@ struct PruneGrow {
   ///   - chooseGrown: the positions, ascending, of the k candidates of each of some layers to grow.
   func changes(
     for layers: [LayerCandidates], step: Int,
-    chooseGrown: (_ layers: ArraySlice<LayerCandidates>, _ k: Int) -> [(indices: MeteredBuffer<UInt32>, count: Int)]
+    chooseGrown: (_ layers: ArraySlice<LayerCandidates>, _ k: Int) -> [Selected]
   ) -> [TopologyChange] {
     switch scope {
     case .local: layers.indices.flatMap { exchange(layers[$0...$0], step: step, chooseGrown: chooseGrown) }
@@ -23,7 +22,7 @@ struct PruneGrow {
   /// Exchanges k = min(ceil(alpha_t * active), candidates) connections among `layers`.
   private func exchange(
     _ layers: ArraySlice<LayerCandidates>, step: Int,
-    chooseGrown: (ArraySlice<LayerCandidates>, Int) -> [(indices: MeteredBuffer<UInt32>, count: Int)]
+    chooseGrown: (ArraySlice<LayerCandidates>, Int) -> [Selected]
   ) -> [TopologyChange] {
     let active = layers.reduce(0) { $0 + $1.weights.count }
     let offered = layers.reduce(0) { $0 + $1.connections.count }
@@ -38,33 +37,32 @@ struct PruneGrow {
   /// The k smallest weights of all layers; a layer that would lose every connection keeps its largest (then fewer than k go).
   private func prune(
     _ layers: ArraySlice<LayerCandidates>, k: Int
-  ) -> [(indices: MeteredBuffer<UInt32>, count: Int)] {
+  ) -> [Selected] {
     guard let meter = layers.first?.weights.matrix.meter else { return [] }
     let scores = layers.map { layer in
-      layer.weights.matrix.withValues { (values: $0.baseAddress, count: $0.count, site: layer.weights.matrix.site) }
+      layer.weights.matrix.withValues { SelectionScores($0, site: layer.weights.matrix.site) }
     }
-    let selected = MagnitudeSelection(meter: meter).select(k, ESP_SMALLEST, of: scores)
+    let selected = MagnitudeSelection(meter: meter).select(k, .smallest, of: scores)
     return zip(layers, selected).map { layer, selected in
       guard selected.count == layer.weights.count, selected.count > 0 else { return selected }
       let keep = layer.weights.matrix.withValues { values in
         values.indices.max { abs(values[$0]) < abs(values[$1]) } ?? 0
       }
       for i in keep..<(selected.count - 1) { selected.indices.pointer[i] = UInt32(i + 1) }
-      return (selected.indices, selected.count - 1)
+      return Selected(indices: selected.indices, count: selected.count - 1)
     }
   }
 
   private func change(
-    of layer: LayerCandidates, pruned: (indices: MeteredBuffer<UInt32>, count: Int),
-    grown: (indices: MeteredBuffer<UInt32>, count: Int)
+    of layer: LayerCandidates, pruned: Selected,
+    grown: Selected
   ) -> TopologyChange {
     let matrix = layer.weights.matrix
     let meter = matrix.meter
-    let positions = UnsafeBufferPointer(start: UnsafePointer(grown.indices.pointer), count: grown.count)
-    let connections = layer.connections.subset(positions: positions, site: matrix.site, meter: meter)
+    let connections = layer.connections.subset(positions: grown.buffer, site: matrix.site, meter: meter)
     let gradients = layer.gradients.map { all in
       let chosen = MeteredBuffer<Float>(count: grown.count, tag: .selection, site: matrix.site, meter: meter)
-      for (i, position) in positions.enumerated() { chosen.pointer[i] = all.pointer[Int(position)] }
+      for (i, position) in grown.buffer.enumerated() { chosen.pointer[i] = all.pointer[Int(position)] }
       return chosen
     }
     return TopologyChange(

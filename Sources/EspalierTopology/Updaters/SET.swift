@@ -1,4 +1,3 @@
-import EspSampling
 import EspalierCore
 
 /// Sparse evolutionary training (Mocanu et al., Nat. Commun. 9, 2018) under GSE's schedule: the smallest weights go, as many uniformly
@@ -18,8 +17,8 @@ public struct SET: TopologyUpdater {
     let matrix = weights.matrix
     let free = matrix.rows * matrix.columns - matrix.count
     let count = min(schedule.count(of: matrix.count, at: step), free)
-    let key = random.stream(.growth, layer: weights.index, step: step).key
-    let connections = matrix.structure.randomInactive(count: count, key: key, site: matrix.site, meter: matrix.meter)
+    let connections = matrix.structure.randomInactive(
+      count: count, stream: random.stream(.growth, layer: weights.index, step: step), site: matrix.site, meter: matrix.meter)
     return LayerCandidates(weights: weights, connections: connections, gradients: nil)
   }
 
@@ -32,34 +31,18 @@ public struct SET: TopologyUpdater {
   /// k of the offered connections of all layers, by lot.
   private static func random(
     _ k: Int, of layers: ArraySlice<LayerCandidates>, step: Int, random: CounterRandom
-  ) -> [(indices: MeteredBuffer<UInt32>, count: Int)] {
+  ) -> [Selected] {
     guard let meter = layers.first?.weights.matrix.meter else { return [] }
     let lots = layers.map { layer in
       let lots = MeteredBuffer<Float>(
         count: layer.connections.count, tag: .selection, site: layer.weights.matrix.site, meter: meter)
-      let key = random.stream(.growth, layer: layer.weights.index, step: step).key
-      // The numbers from 2^62 on: the connections themselves were drawn with the first ones.
-      esp_random_uniform_f32(key, 1 << 62, lots.count, 0, 1, lots.pointer)
+      let stream = random.stream(.growth, layer: layer.weights.index, step: step)
+      stream.fill(lots.buffer, from: 1 << 62, in: 0..<1)  // the first numbers drew the connections
       return lots
     }
     let scores = zip(layers, lots).map { layer, lots in
-      (values: Optional(UnsafePointer(lots.pointer)), count: lots.count, site: layer.weights.matrix.site)
+      SelectionScores(UnsafeBufferPointer(lots.buffer), site: layer.weights.matrix.site)
     }
-    return MagnitudeSelection(meter: meter).select(k, ESP_LARGEST, of: scores)
-  }
-}
-
-extension SparseStructure {
-  /// Exactly `count` uniformly random connections that this structure lacks.
-  func randomInactive(
-    count: Int, key: esp_random_key, site: WeightSite, meter: AllocationMeter
-  ) -> SparseStructure {
-    let starts = MeteredBuffer<UInt64>(count: rows + 1, tag: .candidates, site: site, meter: meter)
-    let indices = MeteredBuffer<UInt32>(count: count, tag: .candidates, site: site, meter: meter)
-    let workspace = MeteredBuffer<UInt64>(count: 2 * count, tag: .candidates, site: site, meter: meter)
-    withUnsafePointer(to: csr) {
-      esp_random_inactive(key, $0, count, workspace.pointer, starts.pointer, indices.pointer)
-    }
-    return SparseStructure(rows: rows, columns: columns, rowStarts: starts, columnIndices: indices)
+    return MagnitudeSelection(meter: meter).select(k, .largest, of: scores)
   }
 }

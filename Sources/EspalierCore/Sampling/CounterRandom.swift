@@ -44,6 +44,11 @@ public struct CounterRandom: Sendable, Hashable {
       return esp_random_below(key, index, bound)
     }
 
+    /// Fills `buffer` with numbers first, first + 1, ... of the stream, uniform in [low, high).
+    public func fill(_ buffer: UnsafeMutableBufferPointer<Float>, from first: UInt64 = 0, in range: Range<Float>) {
+      esp_random_uniform_f32(key, first, buffer.count, range.lowerBound, range.upperBound, buffer.baseAddress)
+    }
+
     /// A uniformly random permutation of 0 ..< count.
     public func permutation(count: Int) -> [UInt32] {
       [UInt32](unsafeUninitializedCapacity: count) { buffer, initialized in

@@ -1,0 +1,70 @@
+import EspalierCore
+
+/// Batch normalisation, with a ReLU in the same pass where `relu`.
+public struct BatchNorm: Layer {
+  public let batchNorm: BatchNormState
+  public let relu: Bool
+
+  public init(_ batchNorm: BatchNormState, relu: Bool = false) {
+    self.batchNorm = batchNorm
+    self.relu = relu
+  }
+
+  public var parameters: [any Parameter] { [batchNorm.scale, batchNorm.shift] }
+  public var state: [StateTensor] {
+    let channels = [batchNorm.channels]
+    return [
+      batchNorm.scale.state, batchNorm.shift.state,
+      .dense(name: batchNorm.name + ".running_mean", shape: channels, values: batchNorm.runningMean),
+      .dense(name: batchNorm.name + ".running_var", shape: channels, values: batchNorm.runningVariance),
+    ]
+  }
+
+  public func callAsFunction(_ x: Variable, on tape: Tape) throws -> Variable {
+    try tape.batchNorm(x, batchNorm, relu: relu)
+  }
+}
+
+/// max(x, 0)
+public struct ReLU: Layer {
+  public init() {}
+  public func callAsFunction(_ x: Variable, on tape: Tape) -> Variable { tape.relu(x) }
+}
+
+/// The maximum of each window.
+public struct MaxPool: Layer {
+  public let geometry: PoolGeometry
+  public init(_ geometry: PoolGeometry) { self.geometry = geometry }
+  public func callAsFunction(_ x: Variable, on tape: Tape) throws -> Variable { try tape.maxPool(x, geometry) }
+}
+
+/// The mean of each window.
+public struct AveragePool: Layer {
+  public let geometry: PoolGeometry
+  public init(_ geometry: PoolGeometry) { self.geometry = geometry }
+  public func callAsFunction(_ x: Variable, on tape: Tape) throws -> Variable { try tape.averagePool(x, geometry) }
+}
+
+/// Inverted dropout in training, the identity in evaluation.
+public struct Dropout: Layer {
+  public let probability: Float
+  /// Its number among the model's dropouts: keys its masks.
+  public let index: Int
+  public let random: CounterRandom
+
+  public init(probability: Float, index: Int, random: CounterRandom) {
+    self.probability = probability
+    self.index = index
+    self.random = random
+  }
+
+  public func callAsFunction(_ x: Variable, on tape: Tape) -> Variable {
+    tape.dropout(x, probability: probability, index: index, random: random)
+  }
+}
+
+/// Images as vectors: channels * height * width.
+public struct Flatten: Layer {
+  public init() {}
+  public func callAsFunction(_ x: Variable, on tape: Tape) -> Variable { tape.flatten(x) }
+}

@@ -1,0 +1,74 @@
+import EspalierCore
+import EspalierTopology
+
+/// A sparse linear layer: y = W x + b.
+public struct SparseLinear: Layer {
+  public let weight: SparseParameter
+  public let bias: VectorParameter?
+
+  public init(weight: SparseParameter, bias: VectorParameter?) {
+    self.weight = weight
+    self.bias = bias
+  }
+
+  public var parameters: [any Parameter] { [weight] + (bias.map { [$0] } ?? []) }
+  public var state: [StateTensor] { [.sparse(weight)] + (bias.map { [$0.state] } ?? []) }
+
+  public func callAsFunction(_ x: Variable, on tape: Tape) throws -> Variable {
+    try tape.sparseLinear(x.shape.positions == 1 ? x : tape.flatten(x), weight: weight, bias: bias)
+  }
+}
+
+/// A sparse 2-D convolution.
+public struct SparseConvolution: Layer {
+  public let weight: SparseParameter
+  public let bias: VectorParameter?
+  public let geometry: ConvolutionGeometry
+
+  public init(weight: SparseParameter, bias: VectorParameter?, geometry: ConvolutionGeometry) {
+    self.weight = weight
+    self.bias = bias
+    self.geometry = geometry
+  }
+
+  public var parameters: [any Parameter] { [weight] + (bias.map { [$0] } ?? []) }
+  public var state: [StateTensor] { [.sparse(weight)] + (bias.map { [$0.state] } ?? []) }
+
+  public func callAsFunction(_ x: Variable, on tape: Tape) throws -> Variable {
+    try tape.sparseConvolution(x, weight: weight, bias: bias, geometry: geometry)
+  }
+}
+
+extension VectorParameter {
+  /// As a checkpoint sees it.
+  public var state: StateTensor { .dense(name: name, shape: [count], values: values) }
+}
+
+/// Makes sparse layers with a random graph of exactly the budgeted size.
+public struct SparseLayerFactory: WeightLayerFactory {
+  /// Number of connections of each weight layer.
+  public let budgets: [Int]
+  public let random: CounterRandom
+  public let context: ComputeContext
+
+  public init(budgets: [Int], random: CounterRandom, context: ComputeContext) {
+    self.budgets = budgets
+    self.random = random
+    self.context = context
+  }
+
+  public func makeLayer(_ layer: WeightLayer) throws -> any Layer {
+    let structure = SparseStructure.random(
+      layer.shape, count: budgets[layer.index], stream: random.stream(.topology, layer: layer.index),
+      meter: context.meter)
+    let matrix = SparseMatrix(
+      name: layer.shape.name, structure: structure, taps: layer.shape.taps, meter: context.meter)
+    let weight = SparseParameter(matrix: matrix, index: layer.index)
+    let bias =
+      layer.hasBias
+      ? VectorParameter(name: layer.shape.name + ".bias", count: layer.shape.rows, meter: context.meter) : nil
+    FanInInitialization(random: random)(weight, bias: bias)
+    guard let geometry = layer.geometry else { return SparseLinear(weight: weight, bias: bias) }
+    return SparseConvolution(weight: weight, bias: bias, geometry: geometry)
+  }
+}

@@ -1,0 +1,79 @@
+import EspalierCore
+import EspalierTopology
+
+/// A model with weights: the layers of a description, in order.
+public struct Model {
+  public let spec: ModelSpec
+  public let layers: [any Layer]
+  /// What an optimizer trains, in the layers' order.
+  public let parameters: [any Parameter]
+  /// Those of them that are sparse.
+  public let sparseParameters: [SparseParameter]
+
+  /// Makes the layers; the factory makes those with weights.
+  public init(
+    _ spec: ModelSpec, factory: some WeightLayerFactory, random: CounterRandom, context: ComputeContext
+  ) throws {
+    self.spec = spec
+    var size = spec.input
+    var weightLayers = spec.weightLayers.makeIterator()
+    var dropouts = 0
+    var layers: [any Layer] = []
+    for layer in spec.layers {
+      switch layer {
+      case .convolution, .linear:
+        guard let weights = weightLayers.next() else { throw EspalierError.invariant("\(spec.name): layers and weights") }
+        layers.append(try factory.makeLayer(weights))
+      case .batchNorm(let name, let relu):
+        layers.append(
+          BatchNorm(BatchNormState(name: name, channels: size.channels, meter: context.meter), relu: relu))
+      case .relu: layers.append(ReLU())
+      case .maxPool(let geometry): layers.append(MaxPool(geometry))
+      case .averagePool(let geometry): layers.append(AveragePool(geometry))
+      case .dropout(let probability):
+        layers.append(Dropout(probability: probability, index: dropouts, random: random))
+        dropouts += 1
+      case .flatten: layers.append(Flatten())
+      }
+      size = try layer.output(of: size)
+    }
+    self.layers = layers
+    parameters = layers.flatMap(\.parameters)
+    sparseParameters = parameters.compactMap { $0 as? SparseParameter }
+  }
+
+  /// Logits [samples, classes] of images [samples, channels, height, width].
+  public func callAsFunction(_ x: Variable, on tape: Tape) throws -> Variable {
+    var x = x
+    for layer in layers { x = try layer(x, on: tape) }
+    return x
+  }
+
+  /// All that has to be saved, in order of names.
+  public var state: [StateTensor] { layers.flatMap(\.state).sorted { $0.name < $1.name } }
+
+  /// Active connections of all sparse layers.
+  public var connections: Int { sparseParameters.reduce(0) { $0 + $1.count } }
+
+  /// Structure both ways, values, gradient and optimizer state of all weight layers.
+  public var weightStateBytes: Int {
+    parameters.reduce(0) { sum, parameter in
+      if let sparse = parameter as? SparseParameter { return sum + sparse.bytes }
+      return sum
+    }
+  }
+}
+
+extension Model {
+  /// A sparse model with a random graph: budgets by `distribution`, weights by fan-in.
+  ///
+  /// - Throws: `EspalierError.usage` for a sparsity that the model cannot have.
+  public init(
+    sparse spec: ModelSpec, sparsity: Double, distribution: some Distribution = ErdosRenyi(), random: CounterRandom,
+    context: ComputeContext
+  ) throws {
+    let budgets = try distribution.budgets(for: spec.weightLayers.map(\.shape), sparsity: sparsity)
+    let factory = SparseLayerFactory(budgets: budgets, random: random, context: context)
+    try self.init(spec, factory: factory, random: random, context: context)
+  }
+}

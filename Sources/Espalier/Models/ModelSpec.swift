@@ -1,0 +1,52 @@
+import EspalierCore
+import EspalierTopology
+
+/// A model's description: its input, its layers in order, its number of classes. Plain data.
+public struct ModelSpec: Sendable, Hashable {
+  public let name: String
+  public let input: FeatureSize
+  public let classes: Int
+  public let layers: [LayerSpec]
+  /// The layers that have weights, in order.
+  public let weightLayers: [WeightLayer]
+  /// Biases and norm parameters.
+  public let denseParameters: Int
+
+  /// - Throws: `EspalierError.usage` where a layer does not fit what comes before it, a name stands twice, or the last layer does not
+  ///   have one output a class.
+  public init(name: String, input: FeatureSize, classes: Int, layers: [LayerSpec]) throws {
+    self.name = name
+    self.input = input
+    self.classes = classes
+    self.layers = layers
+    var size = input
+    var weightLayers: [WeightLayer] = []
+    var dense = 0
+    for layer in layers {
+      if let weights = try layer.weightLayer(input: size, index: weightLayers.count) { weightLayers.append(weights) }
+      dense += layer.denseParameters(input: size)
+      size = try layer.output(of: size)
+    }
+    guard size == FeatureSize(channels: classes) else {
+      throw EspalierError.usage(
+        "\(name): the last layer has \(size.channels) x \(size.height) x \(size.width) outputs, expected \(classes) classes")
+    }
+    guard Set(weightLayers.map(\.shape.name)).count == weightLayers.count else {
+      throw EspalierError.usage("\(name): two layers have the same name")
+    }
+    self.weightLayers = weightLayers
+    denseParameters = dense
+  }
+
+  /// Size of all weight layers' dense form.
+  public var sparsifiableWeights: Int { weightLayers.reduce(0) { $0 + $1.shape.size } }
+  public var parameters: Int { sparsifiableWeights + denseParameters }
+
+  /// Forward floating-point operations a sample of the weight layers, with these numbers of connections.
+  public func forwardFlops(connections: [Int]) -> Int {
+    zip(weightLayers, connections).reduce(0) { $0 + $1.0.forwardFlops(connections: $1.1) }
+  }
+
+  /// The same with every weight present.
+  public var denseForwardFlops: Int { forwardFlops(connections: weightLayers.map(\.shape.size)) }
+}

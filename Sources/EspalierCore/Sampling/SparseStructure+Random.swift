@@ -1,0 +1,73 @@
+import EspSampling
+
+extension SparseStructure {
+  /// A uniformly random graph with exactly `count` of rows * columns possible connections: G(n, M).
+  ///
+  /// - Precondition: 0 <= count <= rows * columns.
+  /// - Complexity: O(count + rows)
+  public static func random(
+    name: String, rows: Int, columns: Int, count: Int, stream: CounterRandom.Stream, meter: AllocationMeter
+  ) -> SparseStructure {
+    precondition(count >= 0 && count <= rows * columns)
+    let site = WeightSite(layer: name, rows: rows, columns: columns, connections: count)
+    let starts = MeteredBuffer<UInt64>(count: rows + 1, tag: .structure, site: site, meter: meter)
+    let indices = MeteredBuffer<UInt32>(count: count, tag: .structure, site: site, meter: meter)
+    let drawn = min(count, rows * columns - count)
+    let workspace = MeteredBuffer<UInt64>(count: 2 * drawn, tag: .selection, site: site, meter: meter)
+    esp_random_structure(
+      stream.key, rows, columns, count, workspace.pointer, starts.pointer, indices.pointer)
+    return SparseStructure(rows: rows, columns: columns, rowStarts: starts, columnIndices: indices)
+  }
+
+  /// The distinct connections among `draws` uniform pairs (row, column) that this structure lacks (GSE, Algorithm 2).
+  ///
+  /// - Complexity: O(draws + nnz + rows), up to sorting within rows.
+  public func randomInactiveSubset(
+    draws: Int, stream: CounterRandom.Stream, site: WeightSite, meter: AllocationMeter
+  ) -> SparseStructure {
+    let room = min(draws, rows * columns - count)
+    let starts = MeteredBuffer<UInt64>(count: rows + 1, tag: .candidates, site: site, meter: meter)
+    let indices = MeteredBuffer<UInt32>(count: room, tag: .candidates, site: site, meter: meter)
+    let rowCounts = MeteredBuffer<UInt32>(count: rows, tag: .candidates, site: site, meter: meter)
+    let scratch = MeteredBuffer<UInt32>(count: columns, tag: .candidates, site: site, meter: meter)
+    withUnsafePointer(to: csr) {
+      _ = esp_candidate_subset(
+        stream.key, $0, UInt64(draws), rowCounts.pointer, scratch.pointer, starts.pointer, indices.pointer)
+    }
+    return SparseStructure(rows: rows, columns: columns, rowStarts: starts, columnIndices: indices)
+  }
+
+  /// Exactly `count` uniformly random connections that this structure lacks.
+  ///
+  /// - Precondition: count <= rows * columns - nnz.
+  /// - Complexity: O(count + nnz + rows)
+  public func randomInactive(
+    count: Int, stream: CounterRandom.Stream, site: WeightSite, meter: AllocationMeter
+  ) -> SparseStructure {
+    precondition(count >= 0 && count <= rows * columns - self.count)
+    let starts = MeteredBuffer<UInt64>(count: rows + 1, tag: .candidates, site: site, meter: meter)
+    let indices = MeteredBuffer<UInt32>(count: count, tag: .candidates, site: site, meter: meter)
+    let workspace = MeteredBuffer<UInt64>(count: 2 * count, tag: .candidates, site: site, meter: meter)
+    withUnsafePointer(to: csr) {
+      esp_random_inactive(
+        stream.key, $0, count, workspace.pointer, starts.pointer, indices.pointer)
+    }
+    return SparseStructure(rows: rows, columns: columns, rowStarts: starts, columnIndices: indices)
+  }
+
+  /// The connections at the given ascending positions, as a structure of their own. O(positions + rows).
+  public func subset(
+    positions: UnsafeBufferPointer<UInt32>, site: WeightSite, meter: AllocationMeter
+  ) -> SparseStructure {
+    let starts = MeteredBuffer<UInt64>.zeros(count: rows + 1, tag: .selection, site: site, meter: meter)
+    let indices = MeteredBuffer<UInt32>(count: positions.count, tag: .selection, site: site, meter: meter)
+    var row = 0
+    for (i, position) in positions.enumerated() {
+      while rowStarts.pointer[row + 1] <= UInt64(position) { row += 1 }
+      starts.pointer[row + 1] += 1
+      indices.pointer[i] = columnIndices.pointer[Int(position)]
+    }
+    for row in 0..<rows { starts.pointer[row + 1] += starts.pointer[row] }
+    return SparseStructure(rows: rows, columns: columns, rowStarts: starts, columnIndices: indices)
+  }
+}
