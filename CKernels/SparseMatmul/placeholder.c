@@ -1,1 +1,0 @@
-#include "include/esp_sparse_matmul.h"

@@ -1,0 +1,42 @@
+#include <assert.h>
+
+#include "spmm.h"
+
+static esp_spmm_rows *const variants[ESP_ISA_COUNT] = {
+    [ESP_ISA_SCALAR] = esp_spmm_rows_scalar,
+#if defined(__x86_64__)
+    [ESP_ISA_AVX2] = esp_spmm_rows_avx2,
+#else
+    [ESP_ISA_AVX2] = esp_spmm_rows_scalar,
+#endif
+};
+
+/// First row of part `part` of `parts` row ranges with about equal numbers of connections and rows.
+static size_t first_row(const esp_csr *w, size_t part, size_t parts) {
+  const uint64_t target = esp_part(w->row_starts[w->rows] + w->rows, part, parts);
+  size_t low = 0, high = w->rows;
+  while (low < high) {
+    const size_t middle = low + (high - low) / 2;
+    if (w->row_starts[middle] + middle < target) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
+void esp_spmm_f32(esp_isa isa, const esp_csr *w, const float *values, const float *bias, size_t blocks, size_t lanes,
+                  const float *restrict x, float *restrict y, int threads) {
+  assert(esp_isa_available(isa) && threads > 0);
+  assert(lanes == 1 || lanes == 8 || lanes == 16 || lanes == 32);
+  esp_spmm_rows *const rows = variants[isa];
+  const size_t parts = blocks % (size_t)threads == 0 ? 1 : (size_t)threads;
+  const size_t tasks = blocks * parts;
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (size_t task = 0; task < tasks; task++) {
+    const size_t block = task / parts, part = task % parts;
+    rows(w, values, bias, lanes, x + block * w->columns * lanes, y + block * w->rows * lanes, first_row(w, part, parts),
+         first_row(w, part + 1, parts));
+  }
+}
