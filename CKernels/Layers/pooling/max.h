@@ -55,7 +55,7 @@ ESP_TARGET ESP_INLINE void max_pairs_backward(const float *restrict x, const flo
         const int is0 = is_maximum(x0[l], maximum), is1 = is_maximum(x1[l], maximum), is2 = is_maximum(x2[l], maximum);
         dx0[l] = is0 ? whole : 0;
         dx1[l] = (is1 & !is0) ? whole : 0;
-        dx2[l] = is2 & !(is1 & !is0) ? whole : 0;
+        dx2[l] = (is2 & !is1 & !is0) ? whole : 0;
         dx3[l] = (is2 | is1 | is0) ? 0 : whole;
       }
     }

@@ -35,4 +35,12 @@ static inline int esp_pools_pairs(const esp_pool_shape *s) {
   return s->kernel == 2 && s->stride == 2 && s->padding == 0;
 }
 
+/// Whether every window starts in the padded image and touches the image itself.
+static inline int esp_pool_shape_is_valid(const esp_pool_shape *s) {
+  return s->kernel > 0 && s->stride > 0 && s->padding <= s->kernel / 2 &&
+         (s->out_height == 0 || (s->out_height - 1) * s->stride < s->in_height + s->padding) &&
+         (s->out_width == 0 || (s->out_width - 1) * s->stride < s->in_width + s->padding) &&
+         (!esp_pools_pairs(s) || (2 * s->out_height <= s->in_height && 2 * s->out_width <= s->in_width));
+}
+
 #endif

@@ -4,17 +4,9 @@
 
 ESP_DEFINE_KERNELS_OF(esp_pooling)
 
-/// Whether every window starts in the padded image and touches the image itself.
-static inline int is_valid(const esp_pool_shape *s) {
-  return s->kernel > 0 && s->stride > 0 && s->padding <= s->kernel / 2 &&
-         (s->out_height == 0 || (s->out_height - 1) * s->stride < s->in_height + s->padding) &&
-         (s->out_width == 0 || (s->out_width - 1) * s->stride < s->in_width + s->padding) &&
-         (!esp_pools_pairs(s) || (2 * s->out_height <= s->in_height && 2 * s->out_width <= s->in_width));
-}
-
 void esp_max_pool_forward(esp_isa isa, const float *restrict x, const esp_pool_shape *shape, size_t planes,
                           size_t lanes, float *restrict y, int threads) {
-  assert(is_valid(shape));
+  assert(esp_pool_shape_is_valid(shape));
   const esp_pooling *const kernels = kernels_of(isa);
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int t = 0; t < threads; t++)
@@ -23,7 +15,7 @@ void esp_max_pool_forward(esp_isa isa, const float *restrict x, const esp_pool_s
 
 void esp_max_pool_backward(esp_isa isa, const float *restrict x, const float *restrict y, const float *restrict d,
                            const esp_pool_shape *shape, size_t planes, size_t lanes, float *restrict dx, int threads) {
-  assert(is_valid(shape));
+  assert(esp_pool_shape_is_valid(shape));
   const esp_pooling *const kernels = kernels_of(isa);
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int t = 0; t < threads; t++)
@@ -32,7 +24,7 @@ void esp_max_pool_backward(esp_isa isa, const float *restrict x, const float *re
 
 void esp_average_pool_forward(esp_isa isa, const float *restrict x, const esp_pool_shape *shape, size_t planes,
                               size_t lanes, float *restrict y, int threads) {
-  assert(is_valid(shape));
+  assert(esp_pool_shape_is_valid(shape));
   const esp_pooling *const kernels = kernels_of(isa);
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int t = 0; t < threads; t++)
@@ -41,7 +33,7 @@ void esp_average_pool_forward(esp_isa isa, const float *restrict x, const esp_po
 
 void esp_average_pool_backward(esp_isa isa, const float *restrict d, const esp_pool_shape *shape, size_t planes,
                                size_t lanes, float *restrict dx, int threads) {
-  assert(is_valid(shape));
+  assert(esp_pool_shape_is_valid(shape));
   const esp_pooling *const kernels = kernels_of(isa);
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int t = 0; t < threads; t++)
