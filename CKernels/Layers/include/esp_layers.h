@@ -12,8 +12,7 @@
 /// are real: the others pad the last block, hold anything finite in activations and exactly zero in gradients, and
 /// never reach a statistic. Every function is bitwise equal for every `threads`.
 
-// ---- Input
-// ------------------------------------------------------------------------------------------------------------
+// ---- Input ----------------------------------------------------------------------------------------------------------
 
 /// Where image n of a batch comes from in its plane: x[c, i, j] = source[i + shift_y, j' + shift_x], j' = flip ?
 /// width-1-j : j.
@@ -34,8 +33,7 @@ void esp_pack_images(esp_isa isa, const uint8_t *images, const uint32_t *indices
                      size_t width, const float *mean, const float *inverse_deviation, size_t samples, size_t lanes,
                      float *restrict y, int threads);
 
-// ---- Batch normalisation (Ioffe & Szegedy 2015), with an optional ReLU in the same pass
-// ----------------------------------
+// ---- Batch normalisation (Ioffe & Szegedy 2015), with an optional ReLU in the same pass -----------------------------
 
 /// mean[c], variance[c] := mean and biased variance of X[:, c, :, :] over the real samples and all positions. Computed
 /// per (block, channel) in two passes and merged in block order in double (Chan et al. 1983).
@@ -43,6 +41,7 @@ void esp_batch_norm_statistics(esp_isa isa, const float *x, size_t channels, siz
                                size_t lanes, float *mean, float *variance, int threads);
 
 /// Y := act(scale[c] * (X - mean[c]) / sqrt(variance[c] + epsilon) + shift[c]); act = ReLU if relu, else identity.
+/// Padding lanes become 0.
 void esp_batch_norm_forward(esp_isa isa, const float *restrict x, const float *mean, const float *variance,
                             const float *scale, const float *shift, float epsilon, int relu, size_t channels,
                             size_t positions, size_t samples, size_t lanes, float *restrict y, int threads);
@@ -55,8 +54,7 @@ void esp_batch_norm_backward(esp_isa isa, const float *restrict x, const float *
                              size_t channels, size_t positions, size_t samples, size_t lanes, float *restrict dx,
                              float *scale_gradient, float *shift_gradient, int threads);
 
-// ---- Elementwise
-// ----------------------------------------------------------------------------------------------------------
+// ---- Elementwise ----------------------------------------------------------------------------------------------------
 
 /// y := max(x, 0), n elements (NaN stays NaN).
 void esp_relu_forward(esp_isa isa, const float *restrict x, size_t n, float *restrict y, int threads);
@@ -74,13 +72,11 @@ void esp_add(esp_isa isa, const float *restrict x, size_t n, float *restrict acc
 void esp_dropout(esp_isa isa, esp_random_key key, float probability, const float *restrict x, size_t blocks,
                  size_t features, size_t lanes, float *restrict y, int threads);
 
-/// gradient[c] := sum of D[:, c, :, :] (padding lanes are zero by contract). Per block in float lanes, then in block
-/// order in double.
+/// gradient[c] := sum of D[:, c, :, :] (padding lanes are zero by contract). Per block, then in block order, in double.
 void esp_bias_gradient(esp_isa isa, const float *d, size_t blocks, size_t channels, size_t positions, size_t lanes,
                        float *gradient, int threads);
 
-// ---- Pooling
-// --------------------------------------------------------------------------------------------------------------
+// ---- Pooling --------------------------------------------------------------------------------------------------------
 
 typedef struct esp_pool_shape {
   size_t in_height, in_width, out_height, out_width;
@@ -101,8 +97,7 @@ void esp_average_pool_forward(esp_isa isa, const float *restrict x, const esp_po
 void esp_average_pool_backward(esp_isa isa, const float *restrict d, const esp_pool_shape *shape, size_t planes,
                                size_t lanes, float *restrict dx, int threads);
 
-// ---- Loss
-// -----------------------------------------------------------------------------------------------------------------
+// ---- Loss -----------------------------------------------------------------------------------------------------------
 
 /// Softmax cross-entropy with label smoothing e: target = (1 - e) * onehot + e / classes.
 ///
@@ -114,8 +109,7 @@ double esp_softmax_cross_entropy(esp_isa isa, const float *logits, const uint32_
                                  float gradient_scale, size_t classes, size_t samples, size_t lanes, float *d,
                                  size_t *correct);
 
-// ---- Optimizer
-// --------------------------------------------------------------------------------------------------------------
+// ---- Optimizer ------------------------------------------------------------------------------------------------------
 
 /// PyTorch's SGD: g' = g + weight_decay * w; v = momentum * v + g'; w -= learning_rate * v. v starts at zero (so the
 /// first step has v = g'). n elements.

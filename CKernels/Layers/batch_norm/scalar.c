@@ -1,0 +1,3 @@
+#define ESP_TARGET
+#define ESP_VARIANT esp_batch_norm_scalar
+#include "batch_norm/body.h"

@@ -1,0 +1,3 @@
+#define ESP_TARGET
+#define ESP_VARIANT esp_elementwise_scalar
+#include "elementwise/body.h"

@@ -1,0 +1,3 @@
+#define ESP_TARGET
+#define ESP_VARIANT esp_loss_scalar
+#include "loss/body.h"

@@ -1,0 +1,16 @@
+#ifndef ESP_OPTIMIZER_H
+#define ESP_OPTIMIZER_H
+
+#include "esp_layers.h"
+#include "variants.h"
+
+/// Serial kernels on the elements first ..< last.
+typedef struct esp_optimizer {
+  void (*sgd)(float *restrict w, const float *restrict g, float *restrict v, size_t first, size_t last,
+              float learning_rate, float momentum, float weight_decay);
+  int (*all_finite)(const float *x, size_t first, size_t last);
+} esp_optimizer;
+
+extern const esp_optimizer esp_optimizer_scalar, esp_optimizer_avx2;
+
+#endif

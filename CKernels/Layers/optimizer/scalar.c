@@ -1,0 +1,3 @@
+#define ESP_TARGET
+#define ESP_VARIANT esp_optimizer_scalar
+#include "optimizer/body.h"

@@ -1,0 +1,3 @@
+#define ESP_TARGET
+#define ESP_VARIANT esp_packing_scalar
+#include "packing/body.h"

@@ -1,0 +1,77 @@
+// Average pooling. Included by body.h; `lanes` is a constant wherever a loop over it should vectorise.
+
+#include <string.h>
+
+#include "pooling/pooling.h"
+
+ESP_TARGET ESP_INLINE void average_planes(const float *restrict x, const esp_pool_shape *s, size_t lanes, size_t first,
+                                          size_t last, float *restrict y) {
+  const size_t in_plane = s->in_height * s->in_width, outputs = s->out_height * s->out_width;
+  const float area = (float)(s->kernel * s->kernel);
+  for (size_t p = first; p < last; p++)
+    for (size_t o = 0; o < outputs; o++) {
+      const esp_window w = esp_window_at(s, o / s->out_width, o % s->out_width);
+      float sum[32] = {0};
+      for (size_t row = w.top; row < w.bottom; row++)
+        for (size_t column = w.left; column < w.right; column++) {
+          const float *const in = x + (p * in_plane + row * s->in_width + column) * lanes;
+          for (size_t l = 0; l < lanes; l++) sum[l] += in[l];
+        }
+      for (size_t l = 0; l < lanes; l++) y[(p * outputs + o) * lanes + l] = sum[l] / area;
+    }
+}
+
+ESP_TARGET ESP_INLINE void average_planes_backward(const float *restrict d, const esp_pool_shape *s, size_t lanes,
+                                                   size_t first, size_t last, float *restrict dx) {
+  const size_t in_plane = s->in_height * s->in_width, outputs = s->out_height * s->out_width;
+  const float area = (float)(s->kernel * s->kernel);
+  for (size_t p = first; p < last; p++) {
+    memset(dx + p * in_plane * lanes, 0, in_plane * lanes * sizeof *dx);
+    for (size_t o = 0; o < outputs; o++) {
+      const esp_window w = esp_window_at(s, o / s->out_width, o % s->out_width);
+      float share[32];
+      for (size_t l = 0; l < lanes; l++) share[l] = d[(p * outputs + o) * lanes + l] / area;
+      for (size_t row = w.top; row < w.bottom; row++)
+        for (size_t column = w.left; column < w.right; column++) {
+          float *const out = dx + (p * in_plane + row * s->in_width + column) * lanes;
+          for (size_t l = 0; l < lanes; l++) out[l] += share[l];
+        }
+    }
+  }
+}
+
+ESP_TARGET static void average_forward(const float *restrict x, const esp_pool_shape *s, size_t lanes, size_t first,
+                                       size_t last, float *restrict y) {
+  switch (lanes) {
+    case 1:
+      average_planes(x, s, 1, first, last, y);
+      break;
+    case 8:
+      average_planes(x, s, 8, first, last, y);
+      break;
+    case 16:
+      average_planes(x, s, 16, first, last, y);
+      break;
+    default:
+      average_planes(x, s, 32, first, last, y);
+      break;
+  }
+}
+
+ESP_TARGET static void average_backward(const float *restrict d, const esp_pool_shape *s, size_t lanes, size_t first,
+                                        size_t last, float *restrict dx) {
+  switch (lanes) {
+    case 1:
+      average_planes_backward(d, s, 1, first, last, dx);
+      break;
+    case 8:
+      average_planes_backward(d, s, 8, first, last, dx);
+      break;
+    case 16:
+      average_planes_backward(d, s, 16, first, last, dx);
+      break;
+    default:
+      average_planes_backward(d, s, 32, first, last, dx);
+      break;
+  }
+}

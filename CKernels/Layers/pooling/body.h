@@ -1,0 +1,4 @@
+#include "pooling/average.h"
+#include "pooling/max.h"
+
+const esp_pooling ESP_VARIANT = {max_forward, max_backward, average_forward, average_backward};

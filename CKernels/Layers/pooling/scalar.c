@@ -1,0 +1,3 @@
+#define ESP_TARGET
+#define ESP_VARIANT esp_pooling_scalar
+#include "pooling/body.h"

@@ -1,0 +1,43 @@
+#ifndef ESP_VARIANTS_H
+#define ESP_VARIANTS_H
+
+#include <stddef.h>
+
+#include "esp_runtime.h"
+
+/// Every operation here has one body.h, written plainly, that scalar.c and avx2.c compile for their instruction set:
+/// ESP_TARGET goes before each function and ESP_VARIANT names the table of functions that the body exports.
+
+#if defined(__x86_64__)
+#define ESP_AVX2 __attribute__((target("avx2,fma")))
+#endif
+
+#define ESP_INLINE static inline __attribute__((always_inline))
+
+/// Defines kernels_of(isa), which picks from the variants of `type` named <type>_scalar and <type>_avx2.
+#if defined(__x86_64__)
+#define ESP_DEFINE_KERNELS_OF(type)                                                 \
+  static const type *kernels_of(esp_isa isa) {                                      \
+    static const type *const table[ESP_ISA_COUNT] = {&type##_scalar, &type##_avx2}; \
+    return table[isa];                                                              \
+  }
+#else
+#define ESP_DEFINE_KERNELS_OF(type)            \
+  static const type *kernels_of(esp_isa isa) { \
+    (void)isa;                                 \
+    return &type##_scalar;                     \
+  }
+#endif
+
+/// Blocks that hold `samples` samples.
+static inline size_t esp_block_count(size_t samples, size_t lanes) {
+  return (samples + lanes - 1) / lanes;
+}
+
+/// How many of block b's lanes are real.
+static inline size_t esp_real_lanes(size_t samples, size_t lanes, size_t block) {
+  const size_t left = samples - block * lanes;
+  return left < lanes ? left : lanes;
+}
+
+#endif
