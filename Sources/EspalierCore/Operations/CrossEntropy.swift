@@ -8,6 +8,12 @@ public struct LossResult: Sendable {
   public let correct: Int
   public let samples: Int
 
+  public init(total: Double, correct: Int, samples: Int) {
+    self.total = total
+    self.correct = correct
+    self.samples = samples
+  }
+
   public var mean: Double { total / Double(samples) }
 }
 

@@ -18,6 +18,11 @@ public struct Selected {
   /// How many of `indices` count.
   public var count: Int
 
+  public init(indices: MeteredBuffer<UInt32>, count: Int) {
+    self.indices = indices
+    self.count = count
+  }
+
   public var buffer: UnsafeBufferPointer<UInt32> {
     UnsafeBufferPointer(start: UnsafePointer(indices.pointer), count: count)
   }

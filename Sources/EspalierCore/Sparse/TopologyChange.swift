@@ -48,12 +48,13 @@ public struct Remap {
 extension SparseStructure {
   /// The structure without the pruned and with the grown connections, and the remap, by a merge in O(nnz + rows).
   ///
+  /// - Parameter site: the layer that the memory is for, where it is not this structure's own.
   /// - Throws: `EspalierError.invariant` where a grown connection is active already.
   public func applying(
-    _ change: TopologyChange, name: String, meter: AllocationMeter
+    _ change: TopologyChange, name: String, site: WeightSite? = nil, meter: AllocationMeter
   ) throws -> (structure: SparseStructure, remap: Remap) {
     let newCount = count - change.prunedCount + change.grownCount
-    let site = WeightSite(layer: name, rows: rows, columns: columns, connections: max(count, newCount))
+    let site = site ?? WeightSite(layer: name, rows: rows, columns: columns, connections: max(count, newCount))
     let starts = MeteredBuffer<UInt64>(count: rows + 1, tag: .structure, site: site, meter: meter)
     let indices = MeteredBuffer<UInt32>(count: newCount, tag: .structure, site: site, meter: meter)
     let old = MeteredBuffer<UInt32>(count: newCount, tag: .selection, site: site, meter: meter)
@@ -68,5 +69,25 @@ extension SparseStructure {
     guard status == 0 else { throw EspalierError.invariant("\(name): a connection to grow is active already") }
     let structure = SparseStructure(rows: rows, columns: columns, rowStarts: starts, columnIndices: indices)
     return (structure, Remap(oldPositions: old, grownPositions: grown))
+  }
+
+  /// The connections of this structure that `other` lacks. O(rows + nnz of both).
+  public func subtracting(_ other: SparseStructure, site: WeightSite, meter: AllocationMeter) -> SparseStructure {
+    let starts = MeteredBuffer<UInt64>.zeros(count: rows + 1, tag: .selection, site: site, meter: meter)
+    let indices = MeteredBuffer<UInt32>(count: count, tag: .selection, site: site, meter: meter)
+    var kept = 0
+    for row in 0..<rows {
+      var theirs = Int(other.rowStarts.pointer[row])
+      let end = Int(other.rowStarts.pointer[row + 1])
+      for position in positions(ofRow: row) {
+        let column = columnIndices.pointer[position]
+        while theirs < end, other.columnIndices.pointer[theirs] < column { theirs += 1 }
+        if theirs < end, other.columnIndices.pointer[theirs] == column { continue }
+        indices.pointer[kept] = column
+        kept += 1
+      }
+      starts.pointer[row + 1] = UInt64(kept)
+    }
+    return SparseStructure(rows: rows, columns: columns, rowStarts: starts, columnIndices: indices)
   }
 }

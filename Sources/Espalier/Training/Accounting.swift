@@ -1,0 +1,59 @@
+import EspalierCore
+
+/// Counts a run's training operations a sample: forward, input gradient and weight gradient of the connections, and on update steps the
+/// candidates' gradients (Evci et al. 2020, appendix; a multiply-add counts 2).
+struct FlopCounter {
+  private let model: Model
+  private var total = 0.0
+  private var steps = 0
+
+  init(_ model: Model) { self.model = model }
+
+  /// Averaged over the steps counted.
+  var perSample: Double { steps > 0 ? total / Double(steps) : 0 }
+
+  /// Adds one step; an update that replaces the optimizer step needs no gradient at active connections.
+  mutating func count(update: TopologyStep.Update?) {
+    let forward = Double(model.forwardFlops)
+    steps += 1
+    guard let update else {
+      total += 3 * forward
+      return
+    }
+    let explored = Double(model.spec.forwardFlops(connections: update.candidateCounts))
+    total += (update.mode == .add ? 3 : 2) * forward + explored
+  }
+}
+
+extension Model {
+  /// Forward operations a sample with the present connections.
+  var forwardFlops: Int {
+    sparseParameters.isEmpty
+      ? spec.denseForwardFlops : spec.forwardFlops(connections: sparseParameters.map(\.count))
+  }
+}
+
+/// Times steps.
+struct StepClock {
+  private var milliseconds: [Float] = []
+  private(set) var seconds = 0.0
+  private(set) var recentSeconds = 1.0
+
+  mutating func record(_ duration: Duration) {
+    milliseconds.append(Float(duration.seconds * 1000))
+    recentSeconds = seconds == 0 ? duration.seconds : 0.9 * recentSeconds + 0.1 * duration.seconds
+    seconds += duration.seconds
+  }
+
+  /// Of the steps after the first three.
+  var medianMilliseconds: Double {
+    let counted = (milliseconds.count > 3 ? Array(milliseconds.dropFirst(3)) : milliseconds).sorted()
+    guard !counted.isEmpty else { return 0 }
+    return Double(counted[(counted.count - 1) / 2] + counted[counted.count / 2]) / 2
+  }
+}
+
+extension Duration {
+  /// As a number of seconds.
+  package var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
+}

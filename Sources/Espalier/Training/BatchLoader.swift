@@ -1,0 +1,36 @@
+import EspalierCore
+import EspalierData
+
+/// Turns stored images into a model's input, batch by batch.
+struct BatchLoader {
+  let split: ImageSplit
+  let packing: ImagePacking
+  let context: ComputeContext
+
+  init(_ split: ImageSplit, of dataset: ImageDataset, normalization: Normalization, input: FeatureSize, context: ComputeContext) {
+    self.split = split
+    self.context = context
+    func repeated(_ values: [Float]) -> [Float] {
+      values.count == input.channels ? values : [Float](repeating: values[0], count: input.channels)
+    }
+    packing = ImagePacking(
+      sourceChannels: dataset.channels, sourceHeight: dataset.height, sourceWidth: dataset.width,
+      channels: input.channels, height: input.height, width: input.width, mean: repeated(normalization.mean),
+      deviation: repeated(normalization.deviation))
+  }
+
+  /// The images at `indices`, perhaps placed anew, as activations.
+  func images(_ indices: ArraySlice<UInt32>, placements: [ImagePlacement] = []) -> Activations {
+    indices.withUnsafeBufferPointer { indices in
+      placements.withUnsafeBufferPointer { placements in
+        context.pack(images: split.images.bytes, indices: indices, placements: placements, packing: packing)
+      }
+    }
+  }
+
+  /// Replaces the contents of `labels` by those of the images at `indices`.
+  func labels(_ indices: ArraySlice<UInt32>, into labels: inout [UInt32]) {
+    labels.removeAll(keepingCapacity: true)
+    for index in indices { labels.append(split.labels[Int(index)]) }
+  }
+}

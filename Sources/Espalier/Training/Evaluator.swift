@@ -1,0 +1,35 @@
+import EspalierCore
+import EspalierData
+
+/// A model's loss and accuracy on a data set's test images.
+public struct Evaluator {
+  private let loader: BatchLoader
+  private let context: ComputeContext
+  private let batchSize: Int
+
+  public init(
+    dataset: ImageDataset, normalization: Normalization, spec: ModelSpec, batchSize: Int = 128,
+    context: ComputeContext
+  ) {
+    loader = BatchLoader(dataset.test, of: dataset, normalization: normalization, input: spec.input, context: context)
+    self.batchSize = batchSize
+    self.context = context
+  }
+
+  /// Sums over all test images; the last batch may be smaller than the others.
+  public func callAsFunction(_ model: Model) throws -> LossResult {
+    let order = SampleOrder(count: loader.split.count, epoch: 0, shuffled: false, random: CounterRandom(seed: 0))
+    var total = 0.0
+    var correct = 0
+    var labels: [UInt32] = []
+    for indices in order.batches(size: batchSize, dropLast: false) {
+      let tape = Tape(context: context, mode: .evaluation)
+      let logits = try model(Variable(loader.images(indices)), on: tape)
+      loader.labels(indices, into: &labels)
+      let result = labels.withUnsafeBufferPointer { context.softmaxCrossEntropy(logits.value, labels: $0) }
+      total += result.total
+      correct += result.correct
+    }
+    return LossResult(total: total, correct: correct, samples: loader.split.count)
+  }
+}

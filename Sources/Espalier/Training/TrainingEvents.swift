@@ -1,0 +1,79 @@
+import EspalierCore
+
+/// One step, as it is logged.
+public struct StepRecord: Sendable {
+  /// Counted from 1.
+  public let step: Int
+  /// Fraction of the way: epochs done.
+  public let epoch: Double
+  /// The batch's mean loss, before its update.
+  public let trainLoss: Double
+  public let trainAccuracy: Double
+  public let learningRate: Double
+  public let imagesPerSecond: Double
+}
+
+/// One layer's part in an update of the topology.
+public struct LayerUpdateRecord: Sendable, Encodable {
+  public let name: String
+  public let nnz: Int
+  public let candidates: Int
+  public let grown: Int
+  public let pruned: Int
+  public let emptyRows: Int
+}
+
+/// One update of the topology.
+public struct UpdateRecord: Sendable {
+  /// The step that it took place in, counted from 1.
+  public let step: Int
+  /// Fraction of connections that the schedule moves.
+  public let fraction: Double
+  public let seconds: Double
+  public let layers: [LayerUpdateRecord]
+
+  public var nnz: Int { layers.reduce(0) { $0 + $1.nnz } }
+  public var grown: Int { layers.reduce(0) { $0 + $1.grown } }
+}
+
+/// One epoch, with the test set's verdict.
+public struct EpochRecord: Sendable, Encodable {
+  public let epoch: Int
+  public let trainLoss: Double
+  public let testLoss: Double
+  public let testAccuracy: Double
+}
+
+/// Is told what happens while a model trains. Runs on the training thread, outside of the time that counts.
+public protocol TrainingObserver {
+  /// After every step, so that progress can be shown; `isLogged` at the chosen interval.
+  func didStep(_ record: StepRecord, isLogged: Bool) throws
+  func didUpdateTopology(_ record: UpdateRecord) throws
+  func didFinishEpoch(_ record: EpochRecord) throws
+}
+
+extension TrainingObserver {
+  public func didStep(_ record: StepRecord, isLogged: Bool) {}
+  public func didUpdateTopology(_ record: UpdateRecord) {}
+  public func didFinishEpoch(_ record: EpochRecord) {}
+}
+
+/// What a run came to.
+public struct TrainingResult: Sendable {
+  public let steps: Int
+  public let epochs: Int
+  public let history: [EpochRecord]
+  /// Wall time of steps and updates with their data loading.
+  public let trainSeconds: Double
+  /// Median over steps after the first three, updates included.
+  public let stepMillisecondsMedian: Double
+  public let imagesPerSecond: Double
+  /// Floating-point operations a sample, averaged over the steps.
+  public let trainFlopsPerSample: Double
+  /// Fraction of all possible connections that were ever active; nil where counting them would have taken too much memory.
+  public let explorationRate: Double?
+  public let updates: Int
+
+  public var testAccuracy: Double { history.last?.testAccuracy ?? 0 }
+  public var testLoss: Double { history.last?.testLoss ?? 0 }
+}

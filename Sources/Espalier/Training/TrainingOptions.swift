@@ -1,0 +1,110 @@
+import EspalierCore
+import EspalierTopology
+
+/// What happens to the optimizer's step when connections move.
+public enum UpdateMode: String, Sendable, CaseIterable, Codable {
+  /// The update takes its place (GSE, Algorithm 2).
+  case replace
+  /// It follows the update, with the gradients at hand: survivors' and grown connections'.
+  case add
+}
+
+/// How to train, whatever the model and the method. Everything in epochs may be a fraction.
+public struct TrainingOptions: Sendable, Hashable {
+  /// Number of passes over the training set; nil: as many as `maxSteps` make.
+  public var epochs: Int?
+  /// Steps after which training ends; without `epochs` also what the schedules stretch over.
+  public var maxSteps: Int?
+  public var batchSize = 128
+  public var learningRate = 0.1
+  public var momentum = 0.9
+  public var weightDecay = 1e-4
+  /// nil: 0.025 of all epochs.
+  public var warmupEpochs: Double?
+  /// Epochs at which the learning rate drops to a tenth; nil: at 0.4 and 0.6 of all.
+  public var milestones: [Double]?
+  public var labelSmoothing = 0.0
+  public var augments = false
+  public var shuffles = true
+  public var seed: UInt64 = 0
+  /// Steps between records of a step; nil: so that a run has some 1,000.
+  public var logEvery: Int?
+
+  public init(epochs: Int? = 10, maxSteps: Int? = nil) {
+    self.epochs = epochs
+    self.maxSteps = maxSteps
+  }
+
+  /// - Throws: `EspalierError.usage` that names the value out of range.
+  public func validate() throws {
+    func require(_ holds: Bool, _ name: String, _ value: Any, _ expected: String) throws {
+      if !holds { throw EspalierError.usage("\(name): \(value) is out of range; expected \(expected)") }
+    }
+    try require(epochs != nil || maxSteps != nil, "epochs", "none", "epochs or max-steps")
+    if let epochs { try require((1...1_000_000).contains(epochs), "epochs", epochs, "1 to 1000000") }
+    if let maxSteps { try require((1...1 << 31).contains(maxSteps), "max-steps", maxSteps, "1 to 2147483648") }
+    try require((1...65_536).contains(batchSize), "batch-size", batchSize, "1 to 65536")
+    try require(learningRate > 0 && learningRate.isFinite, "lr", learningRate, "a number above 0")
+    try require((0..<1).contains(momentum), "momentum", momentum, "0 <= momentum < 1")
+    try require(weightDecay >= 0 && weightDecay.isFinite, "weight-decay", weightDecay, "a number of at least 0")
+    try require((0..<1).contains(labelSmoothing), "label-smoothing", labelSmoothing, "0 <= label-smoothing < 1")
+    if let warmupEpochs {
+      try require(warmupEpochs >= 0 && warmupEpochs.isFinite, "warmup-epochs", warmupEpochs, "a number of at least 0")
+    }
+    for milestone in milestones ?? [] {
+      try require(milestone >= 0 && milestone.isFinite, "milestones", milestone, "numbers of at least 0")
+    }
+    if let logEvery { try require(logEvery > 0, "log-every", logEvery, "at least 1") }
+  }
+}
+
+/// The options of a run, in steps.
+public struct TrainingTimetable: Sendable, Hashable {
+  public let stepsPerEpoch: Int
+  /// Steps that the run takes.
+  public let steps: Int
+  /// Steps that the schedules stretch over.
+  public let horizon: Int
+  public let learningRate: LearningRateSchedule
+  public let logEvery: Int
+
+  /// - Throws: `EspalierError.usage` where the training set is smaller than a batch, or an option is out of range.
+  public init(_ options: TrainingOptions, trainingSamples: Int) throws {
+    try options.validate()
+    let perEpoch = trainingSamples / options.batchSize
+    guard perEpoch > 0 else {
+      throw EspalierError.usage(
+        "batch-size: \(options.batchSize) is more than the \(trainingSamples) training samples; expected at most that many"
+      )
+    }
+    stepsPerEpoch = perEpoch
+    horizon = options.epochs.map { $0 * perEpoch } ?? options.maxSteps ?? perEpoch
+    steps = min(horizon, options.maxSteps ?? horizon)
+    let epochs = Double(horizon) / Double(perEpoch)
+    func inSteps(_ epochs: Double) -> Int { Int((min(epochs, 1e9) * Double(perEpoch)).rounded()) }
+    learningRate = LearningRateSchedule(
+      base: options.learningRate, warmupSteps: inSteps(options.warmupEpochs ?? 0.025 * epochs),
+      milestones: (options.milestones ?? [0.4 * epochs, 0.6 * epochs]).map(inSteps))
+    logEvery = options.logEvery ?? max(1, steps / 1000)
+  }
+
+  /// Number of epochs, the last of which may be cut short.
+  public var epochs: Int { (steps + stepsPerEpoch - 1) / stepsPerEpoch }
+
+  /// The topology's schedule: updates every `interval` steps (nil: at least 4 in a short run) until `fraction` of the horizon.
+  ///
+  /// - Throws: `EspalierError.usage` for values out of range.
+  public func updates(interval: Int?, until fraction: Double, alpha: Double) throws -> UpdateSchedule {
+    if let interval, interval < 1 {
+      throw EspalierError.usage("update-every: \(interval) is out of range; expected at least 1 step")
+    }
+    guard (0...1).contains(fraction) else {
+      throw EspalierError.usage("update-until: \(fraction) is out of range; expected 0 to 1")
+    }
+    guard alpha > 0, alpha <= 1 else {
+      throw EspalierError.usage("alpha: \(alpha) is out of range; expected above 0 and at most 1")
+    }
+    let chosen = interval ?? max(10, min(1000, horizon / 40))
+    return UpdateSchedule(interval: chosen, end: Int((fraction * Double(horizon)).rounded()), fraction: alpha)
+  }
+}

@@ -1,0 +1,34 @@
+import EspalierCore
+
+/// Counts the connections of a layer that were ever active: the exploration rate's numerator (Liu et al. 2021, ITOP).
+///
+/// Keeps their union as a structure. Where that would grow beyond what the always-sparse rule allows one buffer, it forgets it and counts
+/// no more.
+public struct ExplorationTracker {
+  private var explored: SparseStructure?
+  private let name: String
+  private let meter: AllocationMeter
+
+  public init(_ matrix: SparseMatrix) {
+    name = matrix.name
+    meter = matrix.meter
+    explored = matrix.structure
+  }
+
+  /// Connections ever active; nil where it was given up.
+  public var count: Int? { explored?.count }
+
+  /// Adds the connections that `matrix` is about to grow. O(explored).
+  public mutating func add(_ grown: SparseStructure, to matrix: SparseMatrix) throws {
+    guard let present = explored else { return }
+    let site = matrix.site
+    let fresh = grown.subtracting(present, site: site, meter: meter)
+    guard present.count + fresh.count <= site.largestBuffer(gamma: meter.gamma) else {
+      explored = nil
+      return
+    }
+    let none = MeteredBuffer<UInt32>(count: 0, tag: .selection, site: site, meter: meter)
+    let change = TopologyChange(pruned: none, prunedCount: 0, grown: fresh)
+    explored = try present.applying(change, name: name, site: site, meter: meter).structure
+  }
+}
