@@ -54,17 +54,16 @@ size_t esp_candidate_subset(esp_random_key key, const esp_csr *active, uint64_t 
 
 /// S := a uniformly random set of exactly `count` inactive connections of `active`.  (SET's growth.)
 ///
-/// Requires count <= rows * columns - nnz. row_starts [rows + 1], column_indices [count]; row_scratch [columns];
-/// workspace [2 * count] uint64. Samples `count` distinct ranks in the complement and walks the rows to turn ranks into
-/// columns. Cost: O(count + nnz + rows).
+/// Requires count <= rows * columns - nnz. row_starts [rows + 1], column_indices [count]; workspace [2 * count] uint64.
+/// Samples distinct ranks among the inactive connections and walks the rows to turn ranks into columns.
+/// Cost: O(count + nnz + rows).
 void esp_random_inactive(esp_random_key key, const esp_csr *active, size_t count, uint64_t *restrict workspace,
                          uint64_t *restrict row_starts, uint32_t *restrict column_indices);
 
 /// Sorts keys [n] in ascending order: least-significant-digit radix sort, O(n). workspace [n].
 void esp_sort_u64(uint64_t *restrict keys, size_t n, uint64_t *restrict workspace);
 
-// ---- Top-k by magnitude
-// -----------------------------------------------------------------------------------------------
+// ---- Top-k by magnitude ---------------------------------------------------------------------------------------------
 
 typedef enum esp_order { ESP_LARGEST = 0, ESP_SMALLEST = 1 } esp_order;
 
