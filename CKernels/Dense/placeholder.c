@@ -1,1 +1,0 @@
-#include "include/esp_dense.h"
