@@ -30,6 +30,9 @@ public final class ComputeContext {
   /// Threads that OpenMP really starts when asked for `threads`.
   public var threadsGranted: Int { Int(esp_threads_granted(threadCount)) }
 
+  /// OpenMP's version (a date, yyyymm) that the kernels were compiled with.
+  public static var openMPVersion: Int { Int(esp_openmp_version()) }
+
   package var isa: esp_isa { instructionSet.isa }
   package var threadCount: Int32 { Int32(threads) }
 }

@@ -55,6 +55,11 @@ public struct Model {
   /// Active connections of all sparse layers.
   public var connections: Int { sparseParameters.reduce(0) { $0 + $1.count } }
 
+  /// Active weights of each weight layer: all of them where it is dense.
+  public var connectionCounts: [Int] {
+    sparseParameters.isEmpty ? spec.weightLayers.map(\.shape.size) : sparseParameters.map(\.count)
+  }
+
   /// Structure both ways, values, gradient and optimizer state of all weight layers.
   public var weightStateBytes: Int {
     parameters.reduce(0) { sum, parameter in

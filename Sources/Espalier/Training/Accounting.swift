@@ -27,10 +27,7 @@ struct FlopCounter {
 
 extension Model {
   /// Forward operations a sample with the present connections.
-  var forwardFlops: Int {
-    sparseParameters.isEmpty
-      ? spec.denseForwardFlops : spec.forwardFlops(connections: sparseParameters.map(\.count))
-  }
+  var forwardFlops: Int { spec.forwardFlops(connections: connectionCounts) }
 }
 
 /// Times steps.

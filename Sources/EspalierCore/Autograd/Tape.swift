@@ -13,7 +13,8 @@ public struct Variable {
   }
 
   public var shape: ActivationShape { value.shape }
-  var needsGradient: Bool { node != nil }
+  /// Whether a gradient can flow into it.
+  public var needsGradient: Bool { node != nil }
 }
 
 /// A sparse layer during the backward pass, while its input and the gradient of its output are alive.

@@ -67,6 +67,12 @@ public final class ActivationPool {
   /// Undefined workspace of `count` floats.
   func workspace(count: Int) -> ActivationStorage { ActivationStorage(pool: self, count: count) }
 
+  /// Runs `body` with `count` undefined floats.
+  package func withWorkspace<R>(count: Int, _ body: (UnsafeMutablePointer<Float>) throws -> R) rethrows -> R {
+    let storage = workspace(count: count)
+    return try withExtendedLifetime(storage) { try body(storage.pointer) }
+  }
+
   fileprivate func take(count: Int) -> (UnsafeMutablePointer<Float>, Int) {
     let capacity = Self.capacity(for: count)
     if let pointer = free[capacity]?.popLast() { return (pointer, capacity) }

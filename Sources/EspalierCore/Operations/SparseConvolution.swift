@@ -111,10 +111,10 @@ extension ComputeContext {
     withUnsafePointer(to: structure.csr) { csr in
       withUnsafePointer(to: shape) { shape in
         let floats = esp_sparse_conv_workspace(shape, structure.count, x.shape.lanes, threadCount)
-        let workspace = pool.workspace(count: floats)
-        esp_sparse_conv_f32(
-          isa, csr, values, bias, shape, x.shape.blocks, x.shape.lanes, x.pointer, y.pointer, workspace.pointer,
-          threadCount)
+        pool.withWorkspace(count: floats) { workspace in
+          esp_sparse_conv_f32(
+            isa, csr, values, bias, shape, x.shape.blocks, x.shape.lanes, x.pointer, y.pointer, workspace, threadCount)
+        }
       }
     }
   }

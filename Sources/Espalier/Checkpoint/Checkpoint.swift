@@ -1,0 +1,153 @@
+import EspalierCore
+import Foundation
+
+/// A trained model on disk: a folder with `model.safetensors`, whose metadata says what model it is.
+///
+/// Sparse weights are stored as `X.crow_indices`, `X.col_indices`, `X.values`, and never as a dense tensor.
+public struct Checkpoint {
+  /// What a checkpoint says of itself.
+  public struct Information: Sendable, Hashable {
+    public var model: ModelCatalog.Request
+    public var dataset: String
+    public var method: String
+    public var seed: UInt64
+    public var step: Int
+    public var batchSize: Int
+
+    public init(
+      model: ModelCatalog.Request, dataset: String, method: String, seed: UInt64, step: Int, batchSize: Int
+    ) {
+      self.model = model
+      self.dataset = dataset
+      self.method = method
+      self.seed = seed
+      self.step = step
+      self.batchSize = batchSize
+    }
+  }
+
+  static let format = "1"
+  static let fileName = "model.safetensors"
+
+  public let information: Information
+  public let spec: ModelSpec
+  private let file: SafetensorsFile
+
+  /// Opens a checkpoint's folder, or its file.
+  ///
+  /// - Throws: `EspalierError.input` where it is absent, damaged or of another kind.
+  public init(path: String) throws {
+    var isFolder: ObjCBool = false
+    guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
+      throw EspalierError.input("\(path): no such file or folder; expected a checkpoint")
+    }
+    let filePath = isFolder.boolValue ? path + "/" + Self.fileName : path
+    file = try SafetensorsFile(path: filePath)
+    information = try Information(metadata: file.metadata, path: filePath)
+    do {
+      spec = try ModelCatalog.spec(information.model)
+    } catch let error as EspalierError {
+      throw EspalierError.input("\(filePath): \(error.message)")
+    }
+  }
+
+  /// Whether its weights are sparse.
+  public var isSparse: Bool {
+    spec.weightLayers.allSatisfy { file.entry(named: $0.shape.name + ".weight.values") != nil }
+  }
+
+  /// The model with the stored weights; `factory` makes the layers that they go into, empty ones do.
+  ///
+  /// - Throws: `EspalierError.input` where a tensor is missing or does not fit.
+  public func model(factory: some WeightLayerFactory, context: ComputeContext) throws -> Model {
+    let model = try Model(
+      spec, factory: factory, random: CounterRandom(seed: information.seed), context: context)
+    for tensor in model.state {
+      switch tensor {
+      case .sparse(let parameter): try file.readSparse(into: parameter)
+      case .dense(let name, let shape, let values):
+        try file.expect(name, shape: shape, types: [.float32])
+        try file.read(name, into: UnsafeMutableRawBufferPointer(values.buffer))
+      }
+    }
+    return model
+  }
+
+  /// The stored model with sparse layers.
+  public func sparseModel(context: ComputeContext) throws -> Model {
+    let budgets = [Int](repeating: 0, count: spec.weightLayers.count)
+    let factory = SparseLayerFactory(
+      budgets: budgets, random: CounterRandom(seed: information.seed), context: context)
+    return try model(factory: factory, context: context)
+  }
+
+  /// Writes `model` into a new folder `folder`, under a temporary name until it is whole.
+  ///
+  /// - Parameter temporary: a folder on the same file system, for the temporary name.
+  /// - Throws: `EspalierError.write` that names the path.
+  public static func save(
+    _ model: Model, _ information: Information, to folder: String, temporary: String
+  ) throws {
+    var metadata = information.metadata
+    let entries = model.state.flatMap { $0.safetensors(metadata: &metadata) }
+    let unfinished = temporary + "/.unfinished-" + UUID().uuidString
+    let files = FileManager.default
+    do {
+      try files.createDirectory(atPath: unfinished, withIntermediateDirectories: true)
+      defer { try? files.removeItem(atPath: unfinished) }
+      try SafetensorsWriter(entries: entries, metadata: metadata).write(to: unfinished + "/" + fileName)
+      try files.createDirectory(
+        atPath: (folder as NSString).deletingLastPathComponent, withIntermediateDirectories: true)
+      try files.moveItem(atPath: unfinished, toPath: folder)
+    } catch let error as EspalierError {
+      throw error
+    } catch {
+      throw EspalierError.write("\(folder): could not write the checkpoint: \(error.localizedDescription)")
+    }
+  }
+}
+
+extension Checkpoint.Information {
+  /// As a file's metadata.
+  fileprivate var metadata: [String: String] {
+    [
+      "espalier.format": Checkpoint.format, "model": model.name, "width": "\(model.width)",
+      "hidden": model.hidden.map(String.init).joined(separator: ","),
+      "images": "\(model.images.channels)x\(model.images.height)x\(model.images.width)", "classes": "\(model.classes)",
+      "dataset": dataset, "method": method, "seed": "\(seed)", "step": "\(step)", "batch_size": "\(batchSize)",
+    ]
+  }
+
+  fileprivate init(metadata: [String: String], path: String) throws {
+    guard let format = metadata["espalier.format"] else {
+      throw EspalierError.input("\(path): not an Espalier checkpoint (no 'espalier.format' in its metadata)")
+    }
+    guard format == Checkpoint.format else {
+      throw EspalierError.input("\(path): checkpoint format \(format), this version reads format \(Checkpoint.format)")
+    }
+    func value<T>(_ key: String, _ parse: (String) -> T?) throws -> T {
+      guard let text = metadata[key] else { throw EspalierError.input("\(path): metadata lacks '\(key)'") }
+      guard let value = parse(text) else {
+        throw EspalierError.input("\(path): metadata '\(key)' is '\(text)', which is no such value")
+      }
+      return value
+    }
+    let images = try value("images") { text -> FeatureSize? in
+      let sizes = text.split(separator: "x").compactMap { Int($0) }
+      guard sizes.count == 3, sizes.allSatisfy({ (1...65_536).contains($0) }) else { return nil }
+      return FeatureSize(channels: sizes[0], height: sizes[1], width: sizes[2])
+    }
+    let hidden = try value("hidden") { text -> [Int]? in
+      let parts = text.split(separator: ",")
+      let sizes = parts.compactMap { Int($0) }
+      return sizes.count == parts.count ? sizes : nil
+    }
+    self.init(
+      model: ModelCatalog.Request(
+        name: try value("model") { $0 }, width: try value("width") { Double($0) }, hidden: hidden, images: images,
+        classes: try value("classes") { Int($0).flatMap { (1...1 << 24).contains($0) ? $0 : nil } }),
+      dataset: try value("dataset") { $0 }, method: try value("method") { $0 },
+      seed: try value("seed") { UInt64($0) }, step: try value("step") { Int($0) },
+      batchSize: try value("batch_size") { Int($0).flatMap { (1...65_536).contains($0) ? $0 : nil } })
+  }
+}

@@ -1,0 +1,73 @@
+import ArgumentParser
+import Espalier
+import EspalierCore
+import EspalierData
+import Foundation
+
+struct DataCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "data", abstract: "Shows where data sets are looked for, whether they are whole, and how to get them.")
+
+  @Argument(help: "A data set; all of them where none is named.") var name: String?
+  @Option(help: "The folder to look in, in place of the usual ones.") var dataDir: String?
+  @Flag(help: "Print the result as one JSON object.") var json = false
+
+  struct Report: Encodable {
+    struct File: Encodable {
+      let name: String
+      let path, problem, sha256: String?
+      let bytes: Int?
+    }
+    let name: String
+    let whole: Bool
+    let folders: [String]
+    let files: [File]
+    let hint: String
+  }
+
+  func run() throws {
+    let names = try name.map { [try DatasetCatalog.description(of: $0).name] } ?? DatasetCatalog.descriptions.map(\.name)
+    let reports = try names.map { try Self.report($0, directory: dataDir) }
+    if json {
+      try Terminal.json(["datasets": reports])
+    } else {
+      for report in reports { Self.show(report) }
+    }
+    if let name, let report = reports.first, !report.whole {
+      let problem = report.files.compactMap(\.problem).first ?? "is not whole"
+      throw EspalierError.input("data set \(name): \(problem)")
+    }
+  }
+
+  static func report(_ name: String, directory: String?) throws -> Report {
+    let report = try DatasetCatalog.inspect(name: name, directory: directory)
+    let files = try report.files.map { file in
+      Report.File(
+        name: file.name, path: file.path, problem: file.problem, sha256: try file.path.flatMap(checksum),
+        bytes: file.bytes)
+    }
+    return Report(
+      name: name, whole: report.isWhole, folders: report.folders, files: files, hint: report.hint)
+  }
+
+  /// A file's SHA-256, read in pieces; nil where it cannot be read.
+  private static func checksum(of path: String) throws -> String? {
+    guard let handle = FileHandle(forReadingAtPath: path) else { return nil }
+    var hash = SHA256Stream()
+    while let piece = try? handle.read(upToCount: 1 << 20), !piece.isEmpty {
+      piece.withUnsafeBytes { hash.update($0) }
+    }
+    return hash.finish()
+  }
+
+  private static func show(_ report: Report) {
+    Terminal.result("\(report.name): \(report.whole ? "whole" : "not whole")")
+    for folder in report.folders { Terminal.result("  looked in \(folder)") }
+    for file in report.files {
+      let size = file.bytes.map { "\($0) bytes" } ?? "absent"
+      Terminal.result("  \(file.path ?? file.name): \(size)\(file.sha256.map { ", sha256 \($0)" } ?? "")")
+      if let problem = file.problem { Terminal.result("    \(problem)") }
+    }
+    if !report.whole { Terminal.result("  to get it: \(report.hint)") }
+  }
+}

@@ -1,0 +1,28 @@
+import ArgumentParser
+import EspalierCore
+import Foundation
+
+/// The command `espalier`: one verb a job.
+@main
+struct EspalierCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "espalier",
+    abstract: "Trains neural networks that are sparse from the first step to the last.",
+    version: espalierVersion,
+    subcommands: [TrainCommand.self, EvalCommand.self, DataCommand.self, DoctorCommand.self])
+
+  static func main() {
+    do {
+      var command = try parseAsRoot()
+      try command.run()
+    } catch let error as EspalierError {
+      Terminal.error(error.message)
+      Foundation.exit(error.exitCode)
+    } catch let stopped as StoppedRun {
+      Terminal.error(stopped.error.message)
+      Foundation.exit(stopped.error.exitCode)
+    } catch {
+      exit(withError: error)
+    }
+  }
+}

@@ -1,0 +1,65 @@
+import ArgumentParser
+import Espalier
+import EspalierBaselines
+import EspalierCore
+import EspalierData
+import Foundation
+
+struct EvalCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "eval", abstract: "Prints a checkpoint's accuracy and loss on the test set.")
+
+  @Argument(help: "A run's folder, or a checkpoint in it.") var path: String
+  @Option(help: "The folder that holds the data set.") var dataDir: String?
+  @Option(help: "Samples a batch; by default as in training.") var batchSize: Int?
+  @Option(help: "Threads.") var threads: Int?
+  @Flag(help: "Print the result as one JSON object.") var json = false
+
+  private struct Result: Encodable {
+    let checkpoint, model, dataset, method: String
+    let step, samples, nnz: Int
+    let testAccuracy, testLoss: Double
+  }
+
+  func run() throws {
+    let context = try ComputeContext(threads: threads)
+    if let batchSize, !(1...65_536).contains(batchSize) {
+      throw EspalierError.usage("batch-size: \(batchSize) is out of range; expected 1 to 65536")
+    }
+    let checkpointPath = try Self.checkpoint(at: path)
+    let checkpoint = try Checkpoint(path: checkpointPath)
+    let information = checkpoint.information
+    let model = try checkpoint.isSparse
+      ? checkpoint.sparseModel(context: context)
+      : checkpoint.model(
+        factory: DenseLayerFactory(random: CounterRandom(seed: information.seed), context: context), context: context)
+    let description = try DatasetCatalog.description(of: information.dataset)
+    let dataset = try DatasetCatalog.load(name: information.dataset, directory: dataDir)
+    let evaluator = Evaluator(
+      dataset: dataset, normalization: description.normalization, spec: checkpoint.spec,
+      batchSize: batchSize ?? information.batchSize, context: context)
+    let loss = try evaluator(model)
+    let result = Result(
+      checkpoint: checkpointPath, model: information.model.name, dataset: information.dataset,
+      method: information.method, step: information.step, samples: loss.samples,
+      nnz: model.connectionCounts.reduce(0, +), testAccuracy: Double(loss.correct) / Double(loss.samples),
+      testLoss: loss.mean)
+    if json {
+      try Terminal.json(result)
+    } else {
+      Terminal.result(String(format: "test accuracy  %.4f\ntest loss      %.4f", result.testAccuracy, result.testLoss))
+      Terminal.result("checkpoint     \(checkpointPath)")
+    }
+  }
+
+  /// The newest checkpoint of a run's folder, or `path` itself.
+  private static func checkpoint(at path: String) throws -> String {
+    let folder = path + "/checkpoints"
+    guard FileManager.default.fileExists(atPath: folder) else { return path }
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+    guard let newest = names.filter({ $0.hasPrefix("step-") }).max() else {
+      throw EspalierError.input("\(folder): holds no checkpoint; train to the end first")
+    }
+    return folder + "/" + newest
+  }
+}

@@ -1,0 +1,21 @@
+import EspalierCore
+
+let espalierVersion = "0.1.0"
+
+extension EspalierError {
+  /// The command line's exit code for this kind of error.
+  var exitCode: Int32 {
+    switch kind {
+    case .usage: 64
+    case .input: 65
+    case .diverged: 70
+    case .write: 74
+    case .invariant: 1
+    }
+  }
+}
+
+/// A run that ended with an error after its folder was made; everything has been reported but the error's line.
+struct StoppedRun: Error {
+  let error: EspalierError
+}

@@ -1,0 +1,116 @@
+import Espalier
+import EspalierCore
+import Foundation
+
+/// Shows a run's progress and writes its logs.
+///
+/// On a terminal one line is redrawn; elsewhere a plain line comes every few seconds.
+final class ProgressReporter: TrainingObserver {
+  private let folder: RunFolder
+  private let timetable: TrainingTimetable
+  private let isTerminal = Terminal.errorIsTerminal
+  private let started = ContinuousClock.now
+  private var lastShown = ContinuousClock.now
+  private var hasOpenLine = false
+
+  init(folder: RunFolder, timetable: TrainingTimetable) {
+    self.folder = folder
+    self.timetable = timetable
+  }
+
+  /// A line on standard error and in train.log.
+  func log(_ line: String) {
+    closeLine()
+    Terminal.note(line)
+    try? folder.appendLog(line)
+  }
+
+  func didStep(_ record: StepRecord, isLogged: Bool) throws {
+    if isLogged { try folder.appendMetrics(StepLine(record)) }
+    let now = ContinuousClock.now
+    guard record.step == 1 || now - lastShown >= (isTerminal ? .milliseconds(200) : .seconds(5)) else { return }
+    lastShown = now
+    show(record)
+  }
+
+  func didUpdateTopology(_ record: UpdateRecord) throws {
+    try folder.appendTopology(UpdateLine(record))
+  }
+
+  func didFinishEpoch(_ record: EpochRecord) throws {
+    try folder.appendMetrics(EpochLine(record))
+    log(
+      String(
+        format: "epoch %d/%d: train loss %.4f, test loss %.4f, test accuracy %.4f", record.epoch, timetable.epochs,
+        record.trainLoss, record.testLoss, record.testAccuracy))
+  }
+
+  private func show(_ record: StepRecord) {
+    let elapsed = (ContinuousClock.now - started).seconds
+    let left = elapsed / Double(record.step) * Double(timetable.steps - record.step)
+    let line = String(
+      format: "epoch %.2f step %d/%d loss %.4f accuracy %.3f %.0f img/s ETA %@ memory %d MiB", record.epoch,
+      record.step, timetable.steps, record.trainLoss, record.trainAccuracy, record.imagesPerSecond, Self.clock(left),
+      ProcessMemory.residentBytes >> 20)
+    if isTerminal {
+      FileHandle.standardError.write(Data("\r\u{1B}[K\(line)".utf8))
+      hasOpenLine = true
+    } else {
+      Terminal.note(line)
+    }
+    try? folder.appendLog(line)
+  }
+
+  private func closeLine() {
+    if hasOpenLine { FileHandle.standardError.write(Data("\r\u{1B}[K".utf8)) }
+    hasOpenLine = false
+  }
+
+  private static func clock(_ seconds: Double) -> String {
+    let whole = Int(seconds.rounded())
+    return String(format: "%d:%02d:%02d", whole / 3600, whole / 60 % 60, whole % 60)
+  }
+}
+
+/// A step's line of metrics.jsonl.
+private struct StepLine: Encodable {
+  let step: Int
+  let epoch, trainLoss, learningRate, imagesPerSecond: Double
+
+  init(_ record: StepRecord) {
+    step = record.step
+    epoch = record.epoch
+    trainLoss = record.trainLoss
+    learningRate = record.learningRate
+    imagesPerSecond = record.imagesPerSecond
+  }
+}
+
+/// An epoch's line of metrics.jsonl.
+private struct EpochLine: Encodable {
+  let epoch: Int
+  let testLoss, testAccuracy: Double
+
+  init(_ record: EpochRecord) {
+    epoch = record.epoch
+    testLoss = record.testLoss
+    testAccuracy = record.testAccuracy
+  }
+}
+
+/// A line of topology.jsonl.
+private struct UpdateLine: Encodable {
+  let step: Int
+  let fraction, seconds: Double
+  let nnz, grown: Int
+  let layers: [LayerUpdateRecord]
+
+  init(_ record: UpdateRecord) {
+    step = record.step
+    fraction = record.fraction
+    seconds = record.seconds
+    nnz = record.nnz
+    grown = record.grown
+    layers = record.layers
+  }
+}

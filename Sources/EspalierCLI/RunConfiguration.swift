@@ -1,0 +1,103 @@
+import Espalier
+import EspalierCore
+import EspalierData
+import EspalierTopology
+import Foundation
+
+/// Everything that a run depends on, resolved: what `config.yaml` holds, under the flags' names.
+struct RunConfiguration: Codable, Hashable {
+  var model = "vgg16-small"
+  var width = 1.0
+  var hidden = [512, 512]
+  var dataset = "fashion-mnist"
+  var dataDir: String?
+  var method = Method.gse
+  var guide = "uniform"
+  var scope = SelectionScope.local
+  var updateMode = UpdateMode.replace
+  var sparsity = 0.9
+  var distribution = DistributionName.erdosRenyi
+  var gamma = 1.0
+  var alpha = 0.2
+  var updateEvery = 0
+  var updateUntil = 0.75
+  var epochs: Int?
+  var maxSteps: Int?
+  var batchSize = 128
+  var learningRate = 0.1
+  var momentum = 0.9
+  var weightDecay = 1e-4
+  var optimizer = "sgd"
+  var schedule = "step"
+  var warmupEpochs = 0.0
+  var milestones: [Double] = []
+  var labelSmoothing = 0.0
+  var augment = false
+  var shuffle = true
+  var seed: UInt64 = 0
+  var threads = 1
+  var output = "runs"
+  var logEvery = 1
+
+  enum Method: String, Codable, CaseIterable { case gse, `static`, set, dense }
+
+  enum DistributionName: String, Codable, CaseIterable {
+    case erdosRenyi = "erdos-renyi"
+    case erk, uniform
+
+    var distribution: any Distribution {
+      switch self {
+      case .erdosRenyi: ErdosRenyi()
+      case .erk: ErdosRenyiKernel()
+      case .uniform: UniformDistribution()
+      }
+    }
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case model, width, hidden, dataset
+    case dataDir = "data-dir"
+    case method, guide, scope
+    case updateMode = "update-mode"
+    case sparsity, distribution, gamma, alpha
+    case updateEvery = "update-every"
+    case updateUntil = "update-until"
+    case epochs
+    case maxSteps = "max-steps"
+    case batchSize = "batch-size"
+    case learningRate = "lr"
+    case momentum
+    case weightDecay = "weight-decay"
+    case optimizer, schedule
+    case warmupEpochs = "warmup-epochs"
+    case milestones
+    case labelSmoothing = "label-smoothing"
+    case augment, shuffle, seed, threads, output
+    case logEvery = "log-every"
+  }
+
+  /// The library's options for these settings.
+  var trainingOptions: TrainingOptions {
+    var options = TrainingOptions(epochs: epochs, maxSteps: maxSteps)
+    options.batchSize = batchSize
+    options.learningRate = learningRate
+    options.momentum = momentum
+    options.weightDecay = weightDecay
+    options.warmupEpochs = warmupEpochs
+    options.milestones = milestones
+    options.labelSmoothing = labelSmoothing
+    options.augments = augment
+    options.shuffles = shuffle
+    options.seed = seed
+    options.logEvery = logEvery
+    return options
+  }
+
+  /// The model that they name, for a data set's images.
+  func modelRequest(for description: DatasetDescription) -> ModelCatalog.Request {
+    ModelCatalog.Request(
+      name: model, width: width, hidden: hidden,
+      images: FeatureSize(channels: description.channels, height: description.height, width: description.width),
+      classes: description.classes)
+  }
+}

@@ -1,0 +1,116 @@
+import Espalier
+import EspalierCore
+import Foundation
+
+/// `result.json`: what a run came to.
+struct RunResult: Encodable {
+  let model, dataset, method, guide: String
+  let synthetic: Bool
+  let sparsity: Double
+  let seed: UInt64
+  let threads, epochs, steps, batchSize: Int
+  let testAccuracy, testLoss: Double
+  let history: [EpochRecord]
+  let trainSeconds, stepMsMedian, imagesPerSecond: Double
+  let peakRssBytes, largestWeightBufferBytes, weightStateBytes: Int
+  let peakWeightBytes, peakActivationBytes: Int
+  let nnz, sparsifiableWeights, denseParameters, parameters: Int
+  let layers: [Layer]
+  let trainFlopsPerSample, denseTrainFlopsPerSample: Double
+  let explorationRate: Double?
+  let updates: Int
+  let instructionSet: String
+  let weightsSHA256: String
+  let run: String
+
+  struct Layer: Encodable {
+    let name: String
+    let inputs, outputs, nnz: Int
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case model, dataset, method, guide, synthetic, sparsity, seed, threads, epochs, steps, batchSize
+    case testAccuracy, testLoss, history, trainSeconds, stepMsMedian, imagesPerSecond
+    case peakRssBytes, largestWeightBufferBytes, weightStateBytes, peakWeightBytes, peakActivationBytes
+    case nnz, sparsifiableWeights, denseParameters, parameters, layers
+    case trainFlopsPerSample, denseTrainFlopsPerSample, explorationRate, updates, instructionSet
+    case weightsSHA256 = "weights_sha256"
+    case run
+  }
+
+  init(
+    _ configuration: RunConfiguration, model: Model, result: TrainingResult, context: ComputeContext, folder: String
+  ) {
+    self.model = configuration.model
+    dataset = configuration.dataset
+    synthetic = configuration.dataset == "synthetic"
+    method = configuration.method.rawValue
+    guide = configuration.guide
+    seed = configuration.seed
+    threads = configuration.threads
+    epochs = result.epochs
+    steps = result.steps
+    batchSize = configuration.batchSize
+    testAccuracy = result.testAccuracy
+    testLoss = result.testLoss
+    history = result.history
+    trainSeconds = result.trainSeconds
+    stepMsMedian = result.stepMillisecondsMedian
+    imagesPerSecond = result.imagesPerSecond
+    peakRssBytes = ProcessMemory.peakResidentBytes
+    let reading = context.meter.reading
+    largestWeightBufferBytes = reading.largestWeightBuffer
+    peakWeightBytes = reading.peakWeightBytes
+    peakActivationBytes = reading.peakActivationBytes
+    weightStateBytes = model.weightStateBytes
+    let spec = model.spec
+    sparsifiableWeights = spec.sparsifiableWeights
+    denseParameters = spec.denseParameters
+    parameters = spec.parameters
+    let counts = model.connectionCounts
+    nnz = counts.reduce(0, +)
+    sparsity = configuration.method == .dense ? 0 : configuration.sparsity
+    layers = zip(spec.weightLayers, counts).map {
+      Layer(name: $0.shape.name, inputs: $0.shape.columns, outputs: $0.shape.rows, nnz: $1)
+    }
+    trainFlopsPerSample = result.trainFlopsPerSample
+    denseTrainFlopsPerSample = Double(3 * spec.denseForwardFlops)
+    explorationRate = result.explorationRate
+    updates = result.updates
+    instructionSet = context.instructionSet.name
+    weightsSHA256 = model.weightsSHA256
+    run = folder
+  }
+
+  /// For people.
+  func summary(folder: String) -> String {
+    func number(_ value: Double, _ digits: Int) -> String { String(format: "%.\(digits)f", value) }
+    let mebibyte = 1_048_576.0
+    return """
+      test accuracy   \(number(testAccuracy, 4)) (loss \(number(testLoss, 4)))\(synthetic ? ", on synthetic data" : "")
+      training        \(number(trainSeconds, 1)) s, \(number(stepMsMedian, 1)) ms a step (median), \(number(imagesPerSecond, 0)) images/s
+      memory          \(number(Double(peakRssBytes) / mebibyte, 0)) MiB resident at most, \(number(Double(weightStateBytes) / mebibyte, 2)) MiB weight state
+      connections     \(nnz) of \(sparsifiableWeights), \(updates) topology updates
+      operations      \(number(trainFlopsPerSample / denseTrainFlopsPerSample, 4)) of dense training's
+      weights sha256  \(weightsSHA256)
+      run             \(folder)
+      """
+  }
+}
+
+/// What the system says of this process's memory.
+enum ProcessMemory {
+  /// The high-water mark of its resident set.
+  static var peakResidentBytes: Int {
+    var usage = rusage()
+    getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
+    return usage.ru_maxrss * 1024
+  }
+
+  /// Its resident set now.
+  static var residentBytes: Int {
+    guard let text = try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8) else { return 0 }
+    let fields = text.split(separator: " ")
+    return fields.count > 1 ? (Int(fields[1]) ?? 0) * Int(sysconf(Int32(_SC_PAGESIZE))) : 0
+  }
+}

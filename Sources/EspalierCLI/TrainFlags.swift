@@ -1,0 +1,141 @@
+import ArgumentParser
+import Espalier
+import EspalierCore
+import EspalierData
+import EspalierTopology
+import Foundation
+
+/// `train`'s flags as given; what is not given is nil until `resolve` settles it.
+struct TrainFlags: ParsableArguments {
+  @Option(help: "The model: \(ModelCatalog.names.joined(separator: ", ")).") var model: String?
+  @Option(help: "Multiplies the model's channels.") var width: Double?
+  @Option(help: "mlp only: units of the hidden layers, e.g. 512,512.") var hidden: String?
+  @Option(help: "The data set: fashion-mnist, mnist, synthetic.") var dataset: String?
+  @Option(help: "The folder that holds the data set.") var dataDir: String?
+  @Option(help: "gse, static, set or dense.") var method: String?
+  @Option(help: "What guides exploration: uniform.") var guide: String?
+  @Option(help: "Where connections compete: local (in their layer) or global.") var scope: String?
+  @Option(help: "Whether an update takes the place of the optimizer's step: replace or add.") var updateMode: String?
+  @Option(help: "Fraction of weights that do not exist: 0 <= s < 1.") var sparsity: Double?
+  @Option(help: "How layers share the connections: erdos-renyi, erk or uniform.") var distribution: String?
+  @Option(help: "Candidates drawn a connection.") var gamma: Double?
+  @Option(help: "Fraction of connections that the first update moves.") var alpha: Double?
+  @Option(help: "Steps between updates.") var updateEvery: Int?
+  @Option(help: "Fraction of all steps after which connections stay.") var updateUntil: Double?
+  @Option(help: "Passes over the training set.") var epochs: Int?
+  @Option(help: "Steps after which training ends.") var maxSteps: Int?
+  @Option(help: "Samples a step.") var batchSize: Int?
+  @Option(name: .customLong("lr"), help: "Learning rate.") var learningRate: Double?
+  @Option(help: "SGD's momentum.") var momentum: Double?
+  @Option(help: "Weight decay, on all parameters.") var weightDecay: Double?
+  @Option(help: "The optimizer: sgd.") var optimizer: String?
+  @Option(help: "Learning rate schedule: step (a tenth at each milestone).") var schedule: String?
+  @Option(help: "Epochs of linear warm-up; fractions allowed.") var warmupEpochs: Double?
+  @Option(help: "Epochs at which the learning rate drops to a tenth, e.g. 80,120.") var milestones: String?
+  @Option(help: "Label smoothing.") var labelSmoothing: Double?
+  @Flag(inversion: .prefixedNo, help: "Pad-and-crop and flip training images.") var augment: Bool?
+  @Flag(inversion: .prefixedNo, help: "Shuffle the training set each epoch.") var shuffle = true
+  @Option(help: "Seed of everything random.") var seed: UInt64 = 0
+  @Option(help: "Threads; results do not depend on them.") var threads: Int?
+  @Option(help: "Folder that gets the run's folder.") var output = "runs"
+  @Option(help: "Steps between lines of metrics.jsonl.") var logEvery: Int?
+
+  /// The configuration that the flags and the defaults make.
+  ///
+  /// - Throws: `EspalierError.usage` for unknown names, values out of range and flags that contradict each other.
+  func resolve() throws -> RunConfiguration {
+    var run = RunConfiguration()
+    run.model = model ?? run.model
+    run.width = width ?? run.width
+    if let hidden { run.hidden = try list(hidden, flag: "hidden", Int.init) }
+    if hidden != nil, run.model != "mlp" {
+      throw EspalierError.usage("hidden: only model mlp takes it, the model is \(run.model)")
+    }
+    run.dataset = dataset ?? run.dataset
+    run.dataDir = dataDir
+    let description = try DatasetCatalog.description(of: run.dataset)
+    _ = try ModelCatalog.spec(run.modelRequest(for: description))
+    try resolveMethod(&run)
+    try resolveSchedule(&run, samples: description.trainCount)
+    run.augment = augment ?? description.augmentsByDefault
+    run.shuffle = shuffle
+    run.seed = seed
+    run.threads = threads ?? ComputeContext.processors
+    run.output = output
+    return run
+  }
+
+  private func resolveMethod(_ run: inout RunConfiguration) throws {
+    run.method = try choice(method, flag: "method", default: run.method, planned: Self.plannedMethods)
+    run.guide = guide ?? run.guide
+    guard run.guide == "uniform" else {
+      let known = ["grabo", "graest"].contains(run.guide) ? "is not in this version" : "is unknown"
+      throw EspalierError.usage("guide: '\(run.guide)' \(known); expected uniform")
+    }
+    run.scope = try choice(scope, flag: "scope", default: run.scope)
+    run.updateMode = try choice(updateMode, flag: "update-mode", default: run.updateMode)
+    run.distribution = try choice(distribution, flag: "distribution", default: run.distribution)
+    run.sparsity = sparsity ?? run.sparsity
+    guard run.sparsity >= 0, run.sparsity < 1 else {
+      throw EspalierError.usage("sparsity: \(run.sparsity) is out of range; expected 0 <= sparsity < 1")
+    }
+    run.gamma = gamma ?? run.gamma
+    run.alpha = alpha ?? run.alpha
+    run.updateUntil = updateUntil ?? run.updateUntil
+  }
+
+  private static let plannedMethods = [
+    "deepr", "dsr", "mest", "itop", "rigl", "snfs", "itop-rigl", "granet", "topkast", "snip", "grasp", "synflow",
+    "magnitude", "gradual", "lottery",
+  ]
+
+  private func resolveSchedule(_ run: inout RunConfiguration, samples: Int) throws {
+    for (flag, value, only, planned) in [
+      ("optimizer", optimizer, "sgd", "adamw"), ("schedule", schedule, "step", "cosine"),
+    ] where value != nil && value != only {
+      let known = value == planned ? "is not in this version" : "is unknown"
+      throw EspalierError.usage("\(flag): '\(value ?? "")' \(known); expected \(only)")
+    }
+    run.epochs = epochs ?? (maxSteps == nil ? 10 : nil)
+    run.maxSteps = maxSteps
+    run.batchSize = batchSize ?? run.batchSize
+    run.learningRate = learningRate ?? (run.model == "mlp" ? 0.05 : 0.1)
+    run.momentum = momentum ?? run.momentum
+    run.weightDecay = weightDecay ?? run.weightDecay
+    run.labelSmoothing = labelSmoothing ?? run.labelSmoothing
+    var options = run.trainingOptions
+    options.warmupEpochs = warmupEpochs
+    options.milestones = try milestones.map { try list($0, flag: "milestones", Double.init) }
+    options.logEvery = logEvery
+    let timetable = try TrainingTimetable(options, trainingSamples: samples)
+    let epochs = Double(timetable.horizon) / Double(timetable.stepsPerEpoch)
+    run.warmupEpochs = options.warmupEpochs ?? 0.025 * epochs
+    run.milestones = options.milestones ?? [0.4 * epochs, 0.6 * epochs]
+    run.logEvery = timetable.logEvery
+    run.updateEvery = try timetable.updates(interval: updateEvery, until: run.updateUntil, alpha: run.alpha).interval
+  }
+
+  /// The value that `text` names, or the default.
+  private func choice<T: RawRepresentable & CaseIterable>(
+    _ text: String?, flag: String, default standard: T, planned: [String] = []
+  ) throws -> T where T.RawValue == String {
+    guard let text else { return standard }
+    if let value = T(rawValue: text) { return value }
+    let names = T.allCases.map(\.rawValue)
+    guard !planned.contains(text) else {
+      throw EspalierError.usage("\(flag): '\(text)' is not in this version; expected \(names.joined(separator: ", "))")
+    }
+    let hint = EspalierError.nearest(to: text, among: names).map { "; did you mean '\($0)'?" } ?? ""
+    throw EspalierError.usage("\(flag): '\(text)' is unknown\(hint) (expected \(names.joined(separator: ", ")))")
+  }
+
+  /// The numbers of a comma-separated list.
+  private func list<T>(_ text: String, flag: String, _ parse: (String) -> T?) throws -> [T] {
+    try text.split(separator: ",", omittingEmptySubsequences: false).map { part in
+      guard let value = parse(part.trimmingCharacters(in: .whitespaces)) else {
+        throw EspalierError.usage("\(flag): '\(text)' is not a list of numbers such as 512,512")
+      }
+      return value
+    }
+  }
+}
