@@ -1,7 +1,7 @@
 import Testing
 
 /// Sums of products in Double, with the sums of their magnitudes, which bound the rounding of any order in Float.
-struct BoundedSum: Sendable {
+struct DenseBoundedSum: Sendable {
   private(set) var values: [Double]
   private var magnitudes: [Double]
   private let terms: Int
@@ -29,8 +29,8 @@ struct BoundedSum: Sendable {
 }
 
 /// Runs `kernel` with 1, 2, 3 and 5 threads into outputs full of NaN; all must be right and equal to the bit.
-func expectSameBits(
-  _ expected: BoundedSum, sourceLocation: SourceLocation = #_sourceLocation,
+func expectRightForAnyThreads(
+  _ expected: DenseBoundedSum, sourceLocation: SourceLocation = #_sourceLocation,
   kernel: (UnsafeMutablePointer<Float>, Int32) -> Void
 ) {
   var first: [UInt32] = []
@@ -45,7 +45,7 @@ func expectSameBits(
 }
 
 /// Numbers in -1 ..< 1 that depend on `seed` and index alone (splitmix64).
-func signedNoise(_ count: Int, seed: UInt64) -> [Float] {
+func denseNoise(_ count: Int, seed: UInt64) -> [Float] {
   (0..<count).map { i in
     var z = (UInt64(i) &+ seed << 32) &* 0x9e37_79b9_7f4a_7c15
     z = (z ^ z >> 30) &* 0xbf58_476d_1ce4_e5b9
