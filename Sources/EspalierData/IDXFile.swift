@@ -26,7 +26,7 @@ public enum IDXFile {
   ///
   /// - Throws: `EspalierError.input` as `readImages`, and if a label is not below `classes`.
   public static func readLabels(path: String, classes: Int) throws -> [UInt32] {
-    let bytes = try read(path: path, magic: labelMagic, rank: 1).data.bytes
+    let bytes = try read(path: path, magic: labelMagic, rank: 1).data
     if let index = bytes.firstIndex(where: { Int($0) >= classes }) {
       throw EspalierError.input(
         "\(path): label \(index) is \(bytes[index]), expected 0 ... \(classes - 1); get the file again")

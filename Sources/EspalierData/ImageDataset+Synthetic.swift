@@ -65,7 +65,7 @@ private struct SyntheticImages {
       for draw in 0..<draws {
         var bits = stream.bits(UInt64(image) * UInt64(draws) + UInt64(draw))
         for pixel in draw * 8..<min(draw * 8 + 8, pixels) {
-          out[pixel] = pattern[pixel] + UInt8((bits & 0xff) * 160 >> 8)
+          out[pixel] = pattern[pixel] + UInt8(((bits & 0xff) * 160) >> 8)
           bits >>= 8
         }
       }
