@@ -23,7 +23,9 @@ struct BatchLoader {
   func images(_ indices: ArraySlice<UInt32>, placements: [ImagePlacement] = []) -> Activations {
     indices.withUnsafeBufferPointer { indices in
       placements.withUnsafeBufferPointer { placements in
-        context.pack(images: split.images.bytes, indices: indices, placements: placements, packing: packing)
+        split.images.withUnsafeBufferPointer {
+          context.pack(images: $0, indices: indices, placements: placements, packing: packing)
+        }
       }
     }
   }
