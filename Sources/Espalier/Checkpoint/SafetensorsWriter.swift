@@ -53,7 +53,7 @@ public struct SafetensorsWriter {
       }
       guard let byteCount = entry.type.byteCount(shape: entry.shape) else {
         throw EspalierError.usage(
-          "\(tensor): expected dimensions from zero up with a product below 2^63 bytes, found \(entry.shape); correct it"
+          "\(tensor): expected dimensions from zero up, fewer than 2^63 bytes, found shape \(entry.shape); correct it"
         )
       }
       return (entry, byteCount)
