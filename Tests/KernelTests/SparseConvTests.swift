@@ -96,9 +96,9 @@ import Testing
   }
 
   /// Large enough for several bands, the last of which is shorter, in all three operations.
-  @Test(arguments: [1, 2]) func imagesOfSeveralBands(stride: Int) {
+  @Test(arguments: [1, 2], [0, 1]) func imagesOfSeveralBands(stride: Int, padding: Int) {
     let convolution = DenseConvolution(
-      image: (40, 23, 40), outChannels: 40, kernel: (3, 3), stride: stride, padding: 1)
+      image: (40, 23, 40), outChannels: 40, kernel: (3, 3), stride: stride, padding: padding)
     let w = convolution.weights(density: 0.02, seed: 13)
     for isa in SparseSweep.isas {
       let x = convolution.input(samples: 33, lanes: 32)
