@@ -13,30 +13,36 @@ typedef struct outputs {
   size_t first, last, plane;
 } outputs;
 
-/// Every output channel at `positions` positions of 8 * vectors floats each, `step` floats apart in the input and
-/// adjacent in the output. Channels run inside positions, so that the few input rows below stay in the first-level
-/// cache. Each element adds its connections in column order.
-ESP_INLINE void tile(const size_t positions, const size_t vectors, const size_t step, const outputs *out,
-                     const float *restrict input, float *restrict y) {
+/// Every output channel at `tiles` neighbouring tiles, each of `positions` positions of 8 * vectors floats; positions
+/// are `step` floats apart in the input and adjacent in the output.
+///
+/// Channels run outside a few tiles, so that a channel's connections are read once and the branch at their end is
+/// predicted, but inside a row, so that the little input below the tiles stays in the first-level cache. Each element
+/// adds its connections in column order.
+ESP_INLINE void channels_of_tiles(const size_t positions, const size_t vectors, const size_t step, const size_t tiles,
+                                  const outputs *out, const float *restrict input, float *restrict y) {
   const esp_csr *w = out->call->w;
   const float *values = out->call->values, *bias = out->call->bias;
   const uint32_t *offsets = out->call->offsets;
+  const size_t floats = positions * vectors * 8;
   for (size_t o = out->first; o < out->last; o++) {
-    __m256 sum[8];
-    ESP_UNROLL for (size_t i = 0; i < positions * vectors; i++) sum[i] = _mm256_set1_ps(bias ? bias[o] : 0);
-    const uint64_t end = w->row_starts[o + 1];
-    for (uint64_t k = w->row_starts[o]; k < end; k++) {
-      const __m256 weight = _mm256_broadcast_ss(values + k);
-      const float *from = input + offsets[k];
-      ESP_UNROLL for (size_t p = 0; p < positions; p++) {
-        ESP_UNROLL for (size_t v = 0; v < vectors; v++) {
-          const size_t i = p * vectors + v;
-          sum[i] = _mm256_fmadd_ps(weight, _mm256_loadu_ps(from + p * step + 8 * v), sum[i]);
+    const uint64_t start = w->row_starts[o], end = w->row_starts[o + 1];
+    for (size_t t = 0; t < tiles; t++) {
+      __m256 sum[8];
+      ESP_UNROLL for (size_t i = 0; i < positions * vectors; i++) sum[i] = _mm256_set1_ps(bias ? bias[o] : 0);
+      for (uint64_t k = start; k < end; k++) {
+        const __m256 weight = _mm256_broadcast_ss(values + k);
+        const float *from = input + t * positions * step + offsets[k];
+        ESP_UNROLL for (size_t p = 0; p < positions; p++) {
+          ESP_UNROLL for (size_t v = 0; v < vectors; v++) {
+            const size_t i = p * vectors + v;
+            sum[i] = _mm256_fmadd_ps(weight, _mm256_loadu_ps(from + p * step + 8 * v), sum[i]);
+          }
         }
       }
+      float *to = y + o * out->plane + t * floats;
+      ESP_UNROLL for (size_t i = 0; i < positions * vectors; i++) _mm256_storeu_ps(to + 8 * i, sum[i]);
     }
-    float *to = y + o * out->plane;
-    ESP_UNROLL for (size_t i = 0; i < positions * vectors; i++) _mm256_storeu_ps(to + 8 * i, sum[i]);
   }
 }
 
@@ -55,31 +61,25 @@ ESP_AVX2 static void single(const outputs *out, const float *restrict input, flo
 /// A row of outputs with stride 1: `length` contiguous floats, whatever the lanes.
 ESP_AVX2 static void contiguous_row(const outputs *out, size_t length, const float *restrict input, float *restrict y) {
   size_t i = 0;
-  for (; i + 64 <= length; i += 64) tile(2, 4, 32, out, input + i, y + i);
-  if (i + 32 <= length) {
-    tile(1, 4, 0, out, input + i, y + i);
-    i += 32;
-  }
-  if (i + 16 <= length) {
-    tile(1, 2, 0, out, input + i, y + i);
-    i += 16;
-  }
-  if (i + 8 <= length) {
-    tile(1, 1, 0, out, input + i, y + i);
-    i += 8;
-  }
+  for (; i + 256 <= length; i += 256) channels_of_tiles(2, 4, 32, 4, out, input + i, y + i);
+  for (; i + 64 <= length; i += 64) channels_of_tiles(2, 4, 32, 1, out, input + i, y + i);
+  for (; i + 32 <= length; i += 32) channels_of_tiles(1, 4, 0, 1, out, input + i, y + i);
+  for (; i + 8 <= length; i += 8) channels_of_tiles(1, 1, 0, 1, out, input + i, y + i);
   for (; i < length; i++) single(out, input + i, y + i);
 }
 
 /// A row of `width` outputs with any stride, lanes = 8 * vectors; eight vectors at a time.
 ESP_INLINE void strided_row(const size_t vectors, const outputs *out, size_t width, size_t stride,
                             const float *restrict input, float *restrict y) {
-  const size_t lanes = 8 * vectors, step = stride * lanes;
+  const size_t lanes = 8 * vectors, step = stride * lanes, positions = 8 / vectors;
   size_t j = 0;
-  for (; j + 8 / vectors <= width; j += 8 / vectors) {
-    tile(8 / vectors, vectors, step, out, input + j * step, y + j * lanes);
+  for (; j + 4 * positions <= width; j += 4 * positions) {
+    channels_of_tiles(positions, vectors, step, 4, out, input + j * step, y + j * lanes);
   }
-  for (; j < width; j++) tile(1, vectors, step, out, input + j * step, y + j * lanes);
+  for (; j + positions <= width; j += positions) {
+    channels_of_tiles(positions, vectors, step, 1, out, input + j * step, y + j * lanes);
+  }
+  for (; j < width; j++) channels_of_tiles(1, vectors, step, 1, out, input + j * step, y + j * lanes);
 }
 
 ESP_AVX2 void esp_conv_band_outputs_avx2(const esp_conv_call *call, const float *restrict band, size_t rows,

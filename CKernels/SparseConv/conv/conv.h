@@ -12,6 +12,7 @@ typedef struct esp_conv_plan {
   size_t band_rows;  // output rows of a full band
   size_t bands;
   size_t band_floats;
+  int in_place;  // outputs read the input where it lies, for want of padding and dilation; band_floats is then 0
 } esp_conv_plan;
 
 esp_conv_plan esp_conv_plan_make(const esp_conv_shape *shape, size_t lanes);

@@ -16,6 +16,12 @@ static size_t input_rows(const esp_conv_shape *shape, size_t rows) {
   return (rows - 1) * shape->stride + shape->kernel_height;
 }
 
+static int needs_no_padding(const esp_conv_shape *shape) {
+  return shape->pad_top == 0 && shape->pad_left == 0 && shape->input_dilation == 1 &&
+         input_rows(shape, shape->out_height) <= shape->in_height &&
+         (shape->out_width - 1) * shape->stride + shape->kernel_width <= shape->in_width;
+}
+
 esp_conv_plan esp_conv_plan_make(const esp_conv_shape *shape, size_t lanes) {
   esp_conv_plan plan = {.lanes = lanes, .band_rows = 1};
   plan.row = ((shape->out_width - 1) * shape->stride + shape->kernel_width) * lanes;
@@ -24,14 +30,20 @@ esp_conv_plan esp_conv_plan_make(const esp_conv_shape *shape, size_t lanes) {
   plan.band_rows = smaller(plan.band_rows, shape->out_height);
   plan.bands = (shape->out_height + plan.band_rows - 1) / plan.band_rows;
   plan.band_rows = (shape->out_height + plan.bands - 1) / plan.bands;
-  plan.plane = input_rows(shape, plan.band_rows) * plan.row;
-  plan.band_floats = (shape->in_channels * plan.plane + 15) / 16 * 16;
+  if (needs_no_padding(shape)) {
+    plan.in_place = 1;
+    plan.row = shape->in_width * lanes;
+    plan.plane = shape->in_height * plan.row;
+  } else {
+    plan.plane = input_rows(shape, plan.band_rows) * plan.row;
+    plan.band_floats = (shape->in_channels * plan.plane + 15) / 16 * 16;
+  }
+  assert(shape->in_channels * plan.plane <= UINT32_MAX);
   return plan;
 }
 
 void esp_conv_offsets(const esp_csr *w, const esp_conv_shape *shape, const esp_conv_plan *plan, uint64_t first,
                       uint64_t last, uint32_t *restrict offsets) {
-  assert(plan->band_floats <= UINT32_MAX);
   const uint32_t width = (uint32_t)shape->kernel_width, height = (uint32_t)shape->kernel_height;
   const esp_divider by_width = esp_divider_make(width), by_height = esp_divider_make(height);
   for (uint64_t k = first; k < last; k++) {

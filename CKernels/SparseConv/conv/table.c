@@ -47,8 +47,10 @@ static void run_tasks(const esp_conv_call *call, esp_conv_band_outputs *outputs,
     const size_t part = task % parts, block = task / parts / plan->bands;
     const size_t top = task / parts % plan->bands * plan->band_rows, left = shape->out_height - top;
     const size_t rows = left < plan->band_rows ? left : plan->band_rows;
-    if (task == first || part == 0) esp_conv_copy_band(shape, plan, x + block * in_block, top, rows, band);
-    outputs(call, band, rows, y + block * out_block + top * out_row, esp_part(shape->out_channels, part, parts),
+    const float *image = x + block * in_block;
+    if (!plan->in_place && (task == first || part == 0)) esp_conv_copy_band(shape, plan, image, top, rows, band);
+    const float *input = plan->in_place ? image + top * shape->stride * plan->row : band;
+    outputs(call, input, rows, y + block * out_block + top * out_row, esp_part(shape->out_channels, part, parts),
             esp_part(shape->out_channels, part + 1, parts));
   }
 }

@@ -12,13 +12,14 @@ static esp_conv_sddmm_connections *const variants[ESP_ISA_COUNT] = {
 #endif
 };
 
-/// Output rows of a band: as many as keep its part of D and X within 1 MiB, but enough for 32 positions, over which the
-/// cost of starting on a connection is spread.
+/// Output rows of a band: as many as keep one channel's part of D in the first-level cache (16 KiB) and all of D's and
+/// X's in the second (1 MiB), but enough for 32 positions, over which the cost of starting on a connection is spread.
 static size_t rows_in_band(const esp_conv_shape *shape, size_t lanes) {
-  const size_t limit = 256 * 1024;
-  const size_t row =
-      (shape->out_channels * shape->out_width + shape->in_channels * shape->in_width * shape->stride) * lanes;
-  const size_t fitting = limit / row, least = (32 + shape->out_width - 1) / shape->out_width;
+  const size_t d_row = shape->out_width * lanes, x_row = shape->stride * shape->in_width * lanes;
+  const size_t first_level = 4 * 1024 / d_row;
+  const size_t second_level = 256 * 1024 / (shape->out_channels * d_row + shape->in_channels * x_row);
+  const size_t fitting = first_level < second_level ? first_level : second_level;
+  const size_t least = (32 + shape->out_width - 1) / shape->out_width;
   return fitting > least ? fitting : least;
 }
 

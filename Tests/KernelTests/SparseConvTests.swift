@@ -1,0 +1,186 @@
+import EspSparseConv
+import TestSupport
+import Testing
+
+/// The convolution and both of its gradients, against plain loops in Double.
+@Suite struct SparseConvTests {
+  /// Kernels of 1, 3 and 5 on a non-square image, with every stride and padding, and a few odd ones.
+  static let sweep =
+    [1, 3, 5].flatMap { kernel in
+      [1, 2].flatMap { stride in
+        [0, 1, 2].map { padding in
+          DenseConvolution(
+            image: (3, 7, 9), outChannels: 4, kernel: (kernel, kernel), stride: stride, padding: padding)
+        }
+      }
+    } + [
+      DenseConvolution(image: (2, 5, 13), outChannels: 3, kernel: (3, 1), stride: 1, padding: 0),
+      DenseConvolution(image: (2, 6, 11), outChannels: 3, kernel: (2, 4), stride: 3, padding: 1),
+      DenseConvolution(image: (1, 1, 1), outChannels: 1, kernel: (3, 3), stride: 1, padding: 1),
+      DenseConvolution(image: (1, 12, 70), outChannels: 2, kernel: (3, 3), stride: 1, padding: 1),
+      // More taps than the weight gradient keeps windows for.
+      DenseConvolution(image: (1, 10, 9), outChannels: 2, kernel: (9, 9), stride: 1, padding: 4),
+    ]
+
+  private func weights(_ convolution: DenseConvolution) -> [SparseCase] {
+    [
+      convolution.weights(density: 0, seed: 1), convolution.weights(density: 1, seed: 2),
+      convolution.weights(density: 0.3, seed: 3) { $0 % 3 == 1 },
+    ]
+  }
+
+  @Test(arguments: sweep) func forwardMatchesTheOracle(_ convolution: DenseConvolution) {
+    let bias = SparseActivations(samples: 1, features: convolution.outChannels, lanes: 1, seed: 6).storage
+    for w in weights(convolution) {
+      forEachSparseVariant { isa, lanes, samples, context in
+        let x = convolution.input(samples: samples, lanes: lanes)
+        let y = convolution.forward(isa, w, x, bias: bias, threads: 1)
+        expectClose(y.unpadded, convolution.forward(w, x, bias: bias), "\(w), \(context)")
+        #expect(!y.storage.contains { $0.isNaN }, "padding lanes are written too; \(context)")
+        for threads in SparseSweep.threads {
+          expectSameBits(
+            convolution.forward(isa, w, x, bias: bias, threads: threads).storage, y.storage,
+            "\(w), \(context), \(threads) threads")
+        }
+      }
+    }
+  }
+
+  @Test(arguments: sweep.filter { $0.padding < min($0.kernelHeight, $0.kernelWidth) })
+  func inputGradientMatchesTheScatteringOracle(_ convolution: DenseConvolution) {
+    for w in weights(convolution) {
+      forEachSparseVariant { isa, lanes, samples, context in
+        let d = convolution.outputGradient(samples: samples, lanes: lanes)
+        let gradient = convolution.inputGradient(isa, w, d, threads: 1)
+        expectClose(gradient.unpadded, convolution.inputGradient(w, d), "\(w), \(context)")
+        for threads in SparseSweep.threads {
+          expectSameBits(
+            convolution.inputGradient(isa, w, d, threads: threads).storage, gradient.storage,
+            "\(w), \(context), \(threads) threads")
+        }
+      }
+    }
+  }
+
+  @Test(arguments: sweep) func weightGradientMatchesTheOracle(_ convolution: DenseConvolution) {
+    for w in weights(convolution) {
+      forEachSparseVariant { isa, lanes, samples, context in
+        let x = convolution.input(samples: samples, lanes: lanes, padding: 1e6)
+        let d = convolution.outputGradient(samples: samples, lanes: lanes)
+        let g = convolution.weightGradient(isa, w, x, d, threads: 1)
+        expectClose(g, convolution.weightGradient(w, x, d), "\(w), \(context)")
+        for threads in SparseSweep.threads {
+          expectSameBits(
+            convolution.weightGradient(isa, w, x, d, threads: threads), g, "\(w), \(context), \(threads) threads")
+        }
+      }
+    }
+  }
+
+  @Test(arguments: sweep.filter { $0.padding < min($0.kernelHeight, $0.kernelWidth) })
+  func inputGradientIsTheAdjoint(_ convolution: DenseConvolution) {
+    let w = convolution.weights(density: 0.4, seed: 11)
+    forEachSparseVariant { isa, lanes, samples, context in
+      let x = convolution.input(samples: samples, lanes: lanes)
+      let d = convolution.outputGradient(samples: samples, lanes: lanes)
+      let forward = innerProduct(convolution.forward(isa, w, x, bias: nil, threads: 2), d)
+      let backward = innerProduct(x, convolution.inputGradient(isa, w, d, threads: 2))
+      // As |x|, |d| < 1, the two differ by at most the sum of all bounds.
+      let product = convolution.forward(w, x, bias: nil)
+      let adjoint = convolution.inputGradient(w, d)
+      let bound =
+        product.values.indices.reduce(0) { $0 + product.bound($1) }
+        + adjoint.values.indices.reduce(0) { $0 + adjoint.bound($1) }
+      #expect(abs(forward - backward) <= bound, "\(context)")
+    }
+  }
+
+  /// Large enough for several bands, the last of which is shorter, in all three operations.
+  @Test(arguments: [1, 2], [0, 1]) func imagesOfSeveralBands(stride: Int, padding: Int) {
+    let convolution = DenseConvolution(
+      image: (40, 23, 40), outChannels: 40, kernel: (3, 3), stride: stride, padding: padding)
+    let w = convolution.weights(density: 0.02, seed: 13)
+    for isa in SparseSweep.isas {
+      let x = convolution.input(samples: 33, lanes: 32)
+      let d = convolution.outputGradient(samples: 33, lanes: 32)
+      let y = convolution.forward(isa, w, x, bias: nil, threads: 1)
+      let dx = convolution.inputGradient(isa, w, d, threads: 1)
+      let g = convolution.weightGradient(isa, w, x, d, threads: 1)
+      expectClose(y.unpadded, convolution.forward(w, x, bias: nil))
+      expectClose(dx.unpadded, convolution.inputGradient(w, d))
+      expectClose(g, convolution.weightGradient(w, x, d))
+      for threads in SparseSweep.threads {
+        expectSameBits(convolution.forward(isa, w, x, bias: nil, threads: threads).storage, y.storage)
+        expectSameBits(convolution.inputGradient(isa, w, d, threads: threads).storage, dx.storage)
+        expectSameBits(convolution.weightGradient(isa, w, x, d, threads: threads), g)
+      }
+    }
+  }
+
+  @Test func gradientsDoNotDependOnTheOtherConnections() {
+    let convolution = DenseConvolution(image: (3, 7, 9), outChannels: 4, kernel: (3, 3), stride: 1, padding: 1)
+    let w = convolution.weights(density: 0.6, seed: 15)
+    forEachSparseVariant { isa, lanes, samples, context in
+      let x = convolution.input(samples: samples, lanes: lanes)
+      let d = convolution.outputGradient(samples: samples, lanes: lanes)
+      let whole = convolution.weightGradient(isa, w, x, d, threads: 1)
+      for first in 0..<9 {
+        for (subset, positions) in [w.subset { $0 >= first }, w.subset { $0 % 9 == first }] {
+          let g = convolution.weightGradient(isa, subset, x, d, threads: 1)
+          expectSameBits(g, positions.map { whole[$0] }, context)
+        }
+      }
+    }
+  }
+
+  /// The oracle is worth something only if it finds fault with outputs that are wrong.
+  @Test func oracleRejectsZerosAndADroppedConnection() {
+    let convolution = DenseConvolution(image: (16, 8, 8), outChannels: 16, kernel: (3, 3), stride: 1, padding: 1)
+    let w = convolution.weights(density: 0.2, seed: 15)
+    let x = convolution.input(samples: 9, lanes: 8)
+    let d = convolution.outputGradient(samples: 9, lanes: 8)
+    let forward = convolution.forward(w, x, bias: nil)
+    let backward = convolution.inputGradient(w, d)
+    let gradient = convolution.weightGradient(w, x, d)
+    for expected in [forward, backward, gradient] {
+      #expect(firstMismatch([Float](repeating: 0, count: expected.values.count), expected) != nil)
+    }
+    for dropped in [0, w.count / 2, w.count - 1] {
+      let (damaged, _) = w.subset { $0 != dropped }
+      let y = convolution.forward(ESP_ISA_SCALAR, damaged, x, bias: nil, threads: 1)
+      #expect(firstMismatch(y.unpadded, forward) != nil)
+      let dx = convolution.inputGradient(ESP_ISA_SCALAR, damaged, d, threads: 1)
+      #expect(firstMismatch(dx.unpadded, backward) != nil)
+      var g = convolution.weightGradient(ESP_ISA_SCALAR, w, x, d, threads: 1)
+      #expect(firstMismatch(g, gradient) == nil)
+      g[dropped] = 0
+      #expect(firstMismatch(g, gradient) != nil)
+    }
+  }
+
+  @Test(arguments: GuardedSide.allCases) func convolutionsStayInBounds(_ side: GuardedSide) {
+    for convolution in Self.sweep {
+      let w = convolution.weights(density: 0.3, seed: 3)
+      forEachSparseVariant { isa, lanes, samples, context in
+        var shape = convolution.shape
+        let guarded = GuardedStructure(w, side)
+        let input = convolution.input(samples: samples, lanes: lanes)
+        let x = GuardedBuffer(input.storage, guarding: side)
+        let bias = GuardedBuffer([Float](repeating: 1, count: w.rows), guarding: side)
+        let outputs = [Float](repeating: .nan, count: input.blocks * convolution.outFeatures * lanes)
+        let y = GuardedBuffer(outputs, guarding: side)
+        let g = GuardedBuffer([Float](repeating: .nan, count: w.count), guarding: side)
+        for threads: Int32 in [1, 3] {
+          let size = esp_sparse_conv_workspace(&shape, w.count, lanes, threads)
+          let workspace = GuardedBuffer([Float](repeating: .nan, count: size), guarding: side)
+          esp_sparse_conv_f32(
+            isa, &guarded.csr, guarded.values.base, bias.base, &shape, input.blocks, lanes, x.base, y.base,
+            workspace.base, threads)
+          esp_sparse_conv_sddmm_f32(
+            isa, &guarded.csr, &shape, input.blocks, lanes, x.base, y.base, g.base, threads)
+        }
+        #expect(!(y.contents + g.contents).contains { $0.isNaN }, "\(context)")
+      }
+    }
+  }
+}
