@@ -74,3 +74,12 @@ let package = Package(
   swiftLanguageModes: [.v6],
   cLanguageStandard: .c11
 )
+
+// `make sanitize` builds the kernels and their tests alone.
+if Context.environment["ESPALIER_KERNELS_ONLY"] != nil {
+  package.products = []
+  package.dependencies = []
+  package.targets.removeAll { target in
+    target.name.hasPrefix("Espalier") || target.name == "CommandLineTests"
+  }
+}

@@ -1,0 +1,56 @@
+# Two commands matter: `make train` trains on real data, `make test` builds and passes the tests.
+# Both install the Debian packages that are missing, with sudo where the caller is not root.
+
+PACKAGES = git pkg-config libc6-dev zlib1g-dev libssl-dev libopenblas-dev libomp-dev dataset-fashion-mnist
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+SWIFT ?= swift
+
+# What `make train` runs; add flags with FLAGS, e.g. make train FLAGS="--seed 1 --threads 1".
+TRAIN = --model vgg16-small --dataset fashion-mnist --method gse --guide uniform --sparsity 0.98 \
+	--epochs 4 --batch-size 128 --lr 0.1 --warmup-epochs 0.5 --milestones 2,3 \
+	--update-every 100 --update-until 0.75
+
+.PHONY: train build test sanitize packages format format-check clean
+
+train: build
+	.build/release/espalier train $(TRAIN) $(FLAGS)
+
+build: packages
+	$(SWIFT) build -c release --product espalier
+
+# The whole test suite, optimised; then the kernels alone under AddressSanitizer and UndefinedBehaviorSanitizer.
+test: packages
+	$(SWIFT) build -c release --build-tests
+	$(SWIFT) test -c release --skip-build
+	$(MAKE) sanitize
+
+# ESPALIER_KERNELS_ONLY leaves the kernels and their tests in the manifest. Asserts are on; bounds are those of debug builds.
+sanitize: packages
+	ESPALIER_KERNELS_ONLY=1 $(SWIFT) test --scratch-path .build-sanitize --sanitize address \
+		-Xcc -fsanitize=undefined -Xcc -fno-sanitize-recover=undefined -Xcc -O1 -Xswiftc -O
+
+packages:
+	@missing=; for package in $(PACKAGES); do \
+		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+		echo "installing$$missing"; \
+		$(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y $$missing; \
+	fi
+
+C_FILES = $(shell git ls-files 'CKernels/*.c' 'CKernels/*.h')
+SWIFT_FILES = Package.swift Sources Tests
+
+# Rewrites the sources as the formatters' settings (.clang-format, .swift-format) say.
+format: PACKAGES += clang-format
+format: packages
+	clang-format -i $(C_FILES)
+	$(SWIFT) format --in-place --recursive $(SWIFT_FILES)
+
+format-check: PACKAGES += clang-format
+format-check: packages
+	clang-format --dry-run --Werror $(C_FILES)
+	$(SWIFT) format lint --strict --recursive $(SWIFT_FILES)
+
+clean:
+	rm -rf .build .build-sanitize
