@@ -9,8 +9,16 @@ private struct Structure {
   var rowStarts: [UInt64]
   var columnIndices: [UInt32]
 
+  /// Whether the row starts ascend from 0 to the number of connections.
+  var hasValidStarts: Bool {
+    rowStarts.first == 0 && rowStarts.last == UInt64(columnIndices.count)
+      && zip(rowStarts, rowStarts.dropFirst()).allSatisfy { $0 <= $1 }
+  }
+
+  /// The connections as row * columns + column; none where the row starts are broken.
   var cells: [Int] {
-    (0..<rows).flatMap { row in
+    guard hasValidStarts else { return [] }
+    return (0..<rows).flatMap { row in
       columnIndices[Int(rowStarts[row])..<Int(rowStarts[row + 1])].map { row * columns + Int($0) }
     }
   }
@@ -42,11 +50,7 @@ private struct Structure {
 
   /// Expects row starts that ascend from 0 to the count, and columns that ascend strictly within rows.
   func expectValid(sourceLocation: SourceLocation = #_sourceLocation) {
-    #expect(rowStarts.first == 0, sourceLocation: sourceLocation)
-    #expect(rowStarts.last == UInt64(columnIndices.count), sourceLocation: sourceLocation)
-    let starts = zip(rowStarts, rowStarts.dropFirst()).allSatisfy { $0 <= $1 }
-    #expect(starts, sourceLocation: sourceLocation)
-    guard starts && rowStarts.last == UInt64(columnIndices.count) else { return }
+    #expect(hasValidStarts, sourceLocation: sourceLocation)
     let inRange = columnIndices.allSatisfy { Int($0) < columns }
     let ascending = zip(cells, cells.dropFirst()).allSatisfy { $0 < $1 }
     #expect(inRange && ascending, sourceLocation: sourceLocation)
