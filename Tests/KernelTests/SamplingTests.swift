@@ -9,8 +9,16 @@ private struct Structure {
   var rowStarts: [UInt64]
   var columnIndices: [UInt32]
 
+  /// Whether the row starts ascend from 0 to the number of connections.
+  var hasValidStarts: Bool {
+    rowStarts.first == 0 && rowStarts.last == UInt64(columnIndices.count)
+      && zip(rowStarts, rowStarts.dropFirst()).allSatisfy { $0 <= $1 }
+  }
+
+  /// The connections as row * columns + column; none where the row starts are broken.
   var cells: [Int] {
-    (0..<rows).flatMap { row in
+    guard hasValidStarts else { return [] }
+    return (0..<rows).flatMap { row in
       columnIndices[Int(rowStarts[row])..<Int(rowStarts[row + 1])].map { row * columns + Int($0) }
     }
   }
@@ -42,11 +50,7 @@ private struct Structure {
 
   /// Expects row starts that ascend from 0 to the count, and columns that ascend strictly within rows.
   func expectValid(sourceLocation: SourceLocation = #_sourceLocation) {
-    #expect(rowStarts.first == 0, sourceLocation: sourceLocation)
-    #expect(rowStarts.last == UInt64(columnIndices.count), sourceLocation: sourceLocation)
-    let starts = zip(rowStarts, rowStarts.dropFirst()).allSatisfy { $0 <= $1 }
-    #expect(starts, sourceLocation: sourceLocation)
-    guard starts && rowStarts.last == UInt64(columnIndices.count) else { return }
+    #expect(hasValidStarts, sourceLocation: sourceLocation)
     let inRange = columnIndices.allSatisfy { Int($0) < columns }
     let ascending = zip(cells, cells.dropFirst()).allSatisfy { $0 < $1 }
     #expect(inRange && ascending, sourceLocation: sourceLocation)
@@ -185,11 +189,11 @@ private let uneven = Structure(
     let taken = Set(uneven.cells)
     let free = (0..<54).filter { !taken.contains($0) }
     let trials = 4000
-    var counts = [Int: Int](uniqueKeysWithValues: free.map { ($0, 0) })
-    for trial in 0..<trials { for cell in randomInactive(key(trial), uneven, count).cells { counts[cell]! += 1 } }
+    var counts = [Int](repeating: 0, count: 54)
+    for trial in 0..<trials { for cell in randomInactive(key(trial), uneven, count).cells { counts[cell] += 1 } }
     let p = Double(count) / Double(free.count)
     let statistic = LayerStatistics.chiSquared(
-      exchangeable: Array(counts.values), trials: trials, variance: p * (1 - p),
+      exchangeable: free.map { counts[$0] }, trials: trials, variance: p * (1 - p),
       covariance: -p * (1 - p) / Double(free.count - 1))
     #expect(LayerStatistics.isPlausible(chiSquared: statistic, degrees: free.count - 1))
   }
@@ -226,17 +230,17 @@ private let uneven = Structure(
     let taken = Set(uneven.cells)
     let free = (0..<54).filter { !taken.contains($0) }
     let trials = 6000
-    var counts = [Int: Int](uniqueKeysWithValues: free.map { ($0, 0) })
+    var counts = [Int](repeating: 0, count: 54)
     for trial in 0..<trials {
-      for cell in candidateSubset(key(trial), uneven, draws: draws).cells { counts[cell]! += 1 }
+      for cell in candidateSubset(key(trial), uneven, draws: draws).cells { counts[cell] += 1 }
     }
     let (hit, variance, covariance) = Self.occupancy(cells: 54, draws: draws)
     let statistic = LayerStatistics.chiSquared(
-      exchangeable: Array(counts.values), trials: trials, variance: variance, covariance: covariance)
+      exchangeable: free.map { counts[$0] }, trials: trials, variance: variance, covariance: covariance)
     #expect(LayerStatistics.isPlausible(chiSquared: statistic, degrees: free.count - 1))
 
     let m = Double(free.count)
-    let total = Double(counts.values.reduce(0, +))
+    let total = Double(counts.reduce(0, +))
     let deviation = (Double(trials) * (m * variance + m * (m - 1) * covariance)).squareRoot()
     #expect(abs(total - Double(trials) * m * hit) < 4 * deviation)
   }

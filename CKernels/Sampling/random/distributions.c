@@ -1,19 +1,20 @@
 #include <assert.h>
 #include <math.h>
 
-#include "esp_sampling.h"
+#include "random/philox.h"
 
 uint64_t esp_random_below(esp_random_key key, uint64_t index, uint64_t n) {
   assert(n > 0);
-  return (uint64_t)((unsigned __int128)esp_random_bits(key, index) * n >> 64);
+  return random_below(key, index, n);
 }
 
 void esp_random_uniform_f32(esp_random_key key, uint64_t first, size_t n, float low, float high, float *out) {
   assert(low <= high);
-  // low + range * u may round up to high: the largest float below it is the last value that may appear.
+  // low + range * u may round up to high: the largest float below it is the
+  // last value that may appear.
   const float last = low < high ? nextafterf(high, low) : low;
   for (size_t i = 0; i < n; i++) {
-    const float u = (float)(esp_random_bits(key, first + i) >> 40) * 0x1p-24f;
+    const float u = (float)(random_bits(key, first + i) >> 40) * 0x1p-24f;
     const float value = low + (high - low) * u;
     out[i] = value < last ? value : last;
   }
@@ -23,7 +24,7 @@ void esp_random_permutation(esp_random_key key, size_t n, uint32_t *permutation)
   assert(n <= (size_t)1 << 32);
   for (size_t i = 0; i < n; i++) permutation[i] = (uint32_t)i;
   for (size_t i = n; i > 1; i--) {
-    const size_t j = esp_random_below(key, i - 1, i);
+    const size_t j = random_below(key, i - 1, i);
     const uint32_t kept = permutation[i - 1];
     permutation[i - 1] = permutation[j];
     permutation[j] = kept;

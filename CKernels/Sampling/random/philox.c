@@ -1,28 +1,14 @@
-#include "esp_sampling.h"
+#include "random/philox.h"
 
 void esp_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]) {
-  uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
-  uint32_t k0 = key[0], k1 = key[1];
-  for (int round = 0; round < 10; round++) {
-    const uint64_t p0 = (uint64_t)0xD2511F53u * c0;
-    const uint64_t p1 = (uint64_t)0xCD9E8D57u * c2;
-    c0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
-    c1 = (uint32_t)p1;
-    c2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
-    c3 = (uint32_t)p0;
-    k0 += 0x9E3779B9u;  // golden ratio
-    k1 += 0xBB67AE85u;  // sqrt(3) - 1
-  }
-  out[0] = c0;
-  out[1] = c1;
-  out[2] = c2;
-  out[3] = c3;
+  const philox_block c = {counter[0], counter[1], counter[2], counter[3]};
+  const philox_block block = philox_rounds(c, key[0], key[1]);
+  out[0] = block.c0;
+  out[1] = block.c1;
+  out[2] = block.c2;
+  out[3] = block.c3;
 }
 
 uint64_t esp_random_bits(esp_random_key key, uint64_t index) {
-  const uint32_t counter[4] = {(uint32_t)index, (uint32_t)(index >> 32), key.step, key.stream};
-  const uint32_t words[2] = {(uint32_t)key.seed, (uint32_t)(key.seed >> 32)};
-  uint32_t out[4];
-  esp_philox4x32(counter, words, out);
-  return out[0] | (uint64_t)out[1] << 32;
+  return random_bits(key, index);
 }

@@ -1,6 +1,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "random/philox.h"
 #include "subset.h"
 
 /// One row's active columns, ascending.
@@ -10,10 +11,11 @@ typedef struct active_row {
 } active_row;
 
 static uint32_t column_of(esp_random_key key, size_t row, uint32_t draw, size_t columns) {
-  return (uint32_t)esp_random_below(key, (uint64_t)row << 32 | draw, columns);
+  return (uint32_t)random_below(key, (uint64_t)row << 32 | draw, columns);
 }
 
-/// Few draws: sort them, then subtract the active columns by a merge. Returns how many it wrote.
+/// Few draws: sort them, then subtract the active columns by a merge. Returns
+/// how many it wrote.
 static size_t sparse_row(esp_random_key key, size_t row, uint32_t draws, size_t columns, active_row active,
                          uint32_t *restrict scratch, uint32_t *restrict out) {
   for (uint32_t j = 0; j < draws; j++) scratch[j] = column_of(key, row, j, columns);
@@ -29,7 +31,8 @@ static size_t sparse_row(esp_random_key key, size_t row, uint32_t draws, size_t 
   return n;
 }
 
-/// Many draws: flag them, clear the active columns' flags, scan. Returns how many it wrote.
+/// Many draws: flag them, clear the active columns' flags, scan. Returns how
+/// many it wrote.
 static size_t dense_row(esp_random_key key, size_t row, uint32_t draws, size_t columns, active_row active,
                         uint32_t *restrict scratch, uint32_t *restrict out) {
   memset(scratch, 0, columns * sizeof *scratch);
@@ -48,7 +51,7 @@ size_t esp_candidate_subset(esp_random_key key, const esp_csr *active, uint64_t 
   assert(rows < (uint64_t)1 << 32 && columns < (uint64_t)1 << 32);
   assert(draws == 0 || (rows > 0 && columns > 0));
   memset(row_counts, 0, rows * sizeof *row_counts);
-  for (uint64_t i = 0; i < draws; i++) row_counts[esp_random_below(key, i, rows)]++;
+  for (uint64_t i = 0; i < draws; i++) row_counts[random_below(key, i, rows)]++;
 
   esp_random_key column_key = key;
   column_key.stream ^= 0x80000000u;
@@ -57,7 +60,8 @@ size_t esp_candidate_subset(esp_random_key key, const esp_csr *active, uint64_t 
   for (size_t o = 0; o < rows; o++) {
     const active_row row = {active->column_indices + active->row_starts[o],
                             active->row_starts[o + 1] - active->row_starts[o]};
-    // Sorting needs room for the draws twice; from an eighth of the row on, a scan costs less anyway.
+    // Sorting needs room for the draws twice; from an eighth of the row on, a
+    // scan costs less anyway.
     if (row_counts[o] > columns / 8)
       n += dense_row(column_key, o, row_counts[o], columns, row, row_scratch, column_indices + n);
     else if (row_counts[o] > 0)

@@ -2,7 +2,8 @@
 
 #include "subset.h"
 
-/// Walks the ranks chosen among the inactive connections: `keys` themselves, or all others.
+/// Walks the ranks chosen among the inactive connections: `keys` themselves, or
+/// all others.
 typedef struct chosen_ranks {
   const uint64_t *keys;
   size_t key_count;

@@ -2,7 +2,8 @@
 
 #include "subset.h"
 
-/// The structure whose connections are the ascending keys row * columns + column.
+/// The structure whose connections are the ascending keys row * columns +
+/// column.
 static void emit_keys(const uint64_t *keys, size_t rows, size_t columns, size_t count, uint64_t *restrict row_starts,
                       uint32_t *restrict column_indices) {
   size_t k = 0;

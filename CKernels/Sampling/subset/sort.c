@@ -2,30 +2,32 @@
 
 #include "subset.h"
 
-enum { DIGITS = 8, BUCKETS = 256, SHORT = 32 };
+enum { DIGIT = 8, BUCKETS = 1 << DIGIT, SHORT = 32 };
 
-/// Counts become the position of each bucket's first key. Returns 0 where one bucket holds all n keys.
-static int start_positions(size_t counts[BUCKETS], size_t n) {
+/// Counts become the position of each bucket's first key.
+static void start_positions(size_t counts[BUCKETS]) {
   size_t position = 0;
   for (size_t v = 0; v < BUCKETS; v++) {
     const size_t count = counts[v];
-    if (count == n) return 0;
     counts[v] = position;
     position += count;
   }
-  return 1;
 }
 
 void esp_sort_u64(uint64_t *restrict keys, size_t n, uint64_t *restrict workspace) {
-  if (n < 2) return;
-  size_t counts[DIGITS][BUCKETS];
-  memset(counts, 0, sizeof counts);
-  for (size_t i = 0; i < n; i++)
-    for (int digit = 0; digit < DIGITS; digit++) counts[digit][keys[i] >> (8 * digit) & 255]++;
+  uint64_t ones = 0, zeros = 0;
+  for (size_t i = 0; i < n; i++) {
+    ones |= keys[i];
+    zeros |= ~keys[i];
+  }
+  const uint64_t varying = ones & zeros;  // digits in which all keys agree need no pass
   uint64_t *from = keys, *to = workspace;
-  for (int digit = 0; digit < DIGITS; digit++) {
-    if (!start_positions(counts[digit], n)) continue;
-    for (size_t i = 0; i < n; i++) to[counts[digit][from[i] >> (8 * digit) & 255]++] = from[i];
+  for (int shift = 0; shift < 64; shift += DIGIT) {
+    if ((varying >> shift & (BUCKETS - 1)) == 0) continue;
+    size_t counts[BUCKETS] = {0};
+    for (size_t i = 0; i < n; i++) counts[from[i] >> shift & (BUCKETS - 1)]++;
+    start_positions(counts);
+    for (size_t i = 0; i < n; i++) to[counts[from[i] >> shift & (BUCKETS - 1)]++] = from[i];
     uint64_t *const sorted = to;
     to = from;
     from = sorted;
@@ -47,12 +49,14 @@ void esp_sort_u32(uint32_t *restrict keys, size_t n, uint32_t *restrict workspac
     insertion_sort(keys, n);
     return;
   }
+  uint32_t largest = 0;
+  for (size_t i = 0; i < n; i++) largest = keys[i] > largest ? keys[i] : largest;
   uint32_t *from = keys, *to = workspace;
-  for (int shift = 0; shift < 32; shift += 8) {
+  for (int shift = 0; shift < 32 && largest >> shift > 0; shift += DIGIT) {
     size_t counts[BUCKETS] = {0};
-    for (size_t i = 0; i < n; i++) counts[from[i] >> shift & 255]++;
-    if (!start_positions(counts, n)) continue;
-    for (size_t i = 0; i < n; i++) to[counts[from[i] >> shift & 255]++] = from[i];
+    for (size_t i = 0; i < n; i++) counts[from[i] >> shift & (BUCKETS - 1)]++;
+    start_positions(counts);
+    for (size_t i = 0; i < n; i++) to[counts[from[i] >> shift & (BUCKETS - 1)]++] = from[i];
     uint32_t *const sorted = to;
     to = from;
     from = sorted;

@@ -1,0 +1,35 @@
+#ifndef ESP_PHILOX_H
+#define ESP_PHILOX_H
+
+#include "esp_sampling.h"
+
+typedef struct philox_block {
+  uint32_t c0, c1, c2, c3;
+} philox_block;
+
+/// Ten rounds of Philox4x32 on a counter; inlined, so that blocks of
+/// neighbouring numbers are computed side by side.
+static inline philox_block philox_rounds(philox_block c, uint32_t k0, uint32_t k1) {
+  for (int round = 0; round < 10; round++) {
+    const uint64_t p0 = (uint64_t)0xD2511F53u * c.c0;
+    const uint64_t p1 = (uint64_t)0xCD9E8D57u * c.c2;
+    c = (philox_block){(uint32_t)(p1 >> 32) ^ c.c1 ^ k0, (uint32_t)p1, (uint32_t)(p0 >> 32) ^ c.c3 ^ k1, (uint32_t)p0};
+    k0 += 0x9E3779B9u;  // golden ratio
+    k1 += 0xBB67AE85u;  // sqrt(3) - 1
+  }
+  return c;
+}
+
+/// esp_random_bits, inlined.
+static inline uint64_t random_bits(esp_random_key key, uint64_t index) {
+  const philox_block counter = {(uint32_t)index, (uint32_t)(index >> 32), key.step, key.stream};
+  const philox_block out = philox_rounds(counter, (uint32_t)key.seed, (uint32_t)(key.seed >> 32));
+  return out.c0 | (uint64_t)out.c1 << 32;
+}
+
+/// esp_random_below, inlined.
+static inline uint64_t random_below(esp_random_key key, uint64_t index, uint64_t n) {
+  return (uint64_t)((unsigned __int128)random_bits(key, index) * n >> 64);
+}
+
+#endif
