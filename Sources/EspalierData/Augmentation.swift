@@ -22,16 +22,16 @@ public struct Augmentation: Sendable, Hashable {
   ///
   /// A sample's placement depends on the seed, the epoch and the sample's index alone: not on the batch that it is in.
   /// - Precondition: 0 <= epoch < 2^32.
-  public func placements(of samples: some Sequence<UInt32>, epoch: Int, random: CounterRandom) -> [Placement] {
+  public func placements(of samples: some Sequence<UInt32>, epoch: Int, random: CounterRandom) -> [ImagePlacement] {
     let stream = random.stream(.augmentation, step: epoch)
     return samples.map { placement(of: $0, stream) }
   }
 
   /// Four numbers are set aside for each sample: shift along y, shift along x, flip, and one unused.
-  private func placement(of sample: UInt32, _ stream: CounterRandom.Stream) -> Placement {
+  private func placement(of sample: UInt32, _ stream: CounterRandom.Stream) -> ImagePlacement {
     let first = UInt64(sample) * 4
     let choices = UInt64(2 * padding + 1)
-    return Placement(
+    return ImagePlacement(
       shiftY: Int16(Int(stream.below(choices, at: first)) - padding),
       shiftX: Int16(Int(stream.below(choices, at: first + 1)) - padding),
       flip: flips && stream.below(2, at: first + 2) == 1)

@@ -13,8 +13,12 @@ void esp_random_uniform_f32(esp_random_key key, uint64_t first, size_t n, float 
   // low + range * u may round up to high: the largest float below it is the
   // last value that may appear.
   const float last = low < high ? nextafterf(high, low) : low;
+  philox_block block = random_block(key, first / 4);
   for (size_t i = 0; i < n; i++) {
-    const float u = (float)(random_bits(key, first + i) >> 40) * 0x1p-24f;
+    const uint64_t index = first + i;
+    if (i > 0 && index % 4 == 0) block = random_block(key, index / 4);
+    const uint32_t words[4] = {block.c0, block.c1, block.c2, block.c3};
+    const float u = (float)(words[index % 4] >> 8) * 0x1p-24f;
     const float value = low + (high - low) * u;
     out[i] = value < last ? value : last;
   }

@@ -20,10 +20,15 @@ static inline philox_block philox_rounds(philox_block c, uint32_t k0, uint32_t k
   return c;
 }
 
+/// The stream's 128 random bits number `index`.
+static inline philox_block random_block(esp_random_key key, uint64_t index) {
+  const philox_block counter = {(uint32_t)index, (uint32_t)(index >> 32), key.step, key.stream};
+  return philox_rounds(counter, (uint32_t)key.seed, (uint32_t)(key.seed >> 32));
+}
+
 /// esp_random_bits, inlined.
 static inline uint64_t random_bits(esp_random_key key, uint64_t index) {
-  const philox_block counter = {(uint32_t)index, (uint32_t)(index >> 32), key.step, key.stream};
-  const philox_block out = philox_rounds(counter, (uint32_t)key.seed, (uint32_t)(key.seed >> 32));
+  const philox_block out = random_block(key, index);
   return out.c0 | (uint64_t)out.c1 << 32;
 }
 

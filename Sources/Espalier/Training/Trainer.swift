@@ -49,6 +49,9 @@ public final class Trainer {
     }
   }
 
+  /// Trains to the end of the timetable and tells nobody on the way.
+  public func run() throws -> TrainingResult { try run(observer: NoObserver()) }
+
   /// Trains to the end of the timetable.
   ///
   /// - Throws: `EspalierError.diverged` where a loss or a gradient is not finite; what the observer throws.
@@ -105,9 +108,7 @@ public final class Trainer {
   func step(
     _ step: Int, epoch: Int, indices: ArraySlice<UInt32>
   ) throws -> (loss: LossResult, update: UpdateRecord?) {
-    let placements = augmentation?.placements(of: indices, epoch: epoch, random: random).map {
-      ImagePlacement(shiftY: $0.shiftY, shiftX: $0.shiftX, flip: $0.flip)
-    } ?? []
+    let placements = augmentation?.placements(of: indices, epoch: epoch, random: random) ?? []
     loader.labels(indices, into: &labels)
     let tape = Tape(context: context, mode: .training(step: step))
     let logits = try model(Variable(loader.images(indices, placements: placements)), on: tape)

@@ -58,6 +58,8 @@ extension TrainingObserver {
   public func didFinishEpoch(_ record: EpochRecord) {}
 }
 
+struct NoObserver: TrainingObserver {}
+
 /// What a run came to.
 public struct TrainingResult: Sendable {
   public let steps: Int

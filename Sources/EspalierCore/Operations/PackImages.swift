@@ -32,12 +32,21 @@ public struct ImagePacking: Sendable {
   }
 }
 
-/// Where an augmented image lies in its plane: moved by some pixels, perhaps mirrored.
-public struct ImagePlacement: Sendable {
-  package let placement: esp_placement
+/// How one image is moved and mirrored within its plane: out[i, j] = in[i + shiftY, j' + shiftX], zero outside, with
+/// j' = width - 1 - j where `flip`, else j.
+public struct ImagePlacement: Sendable, Equatable {
+  fileprivate let placement: esp_placement
 
-  public init(shiftY: Int16, shiftX: Int16, flip: Bool) {
+  public init(shiftY: Int16 = 0, shiftX: Int16 = 0, flip: Bool = false) {
     placement = esp_placement(shift_y: shiftY, shift_x: shiftX, flip: flip ? 1 : 0)
+  }
+
+  public var shiftY: Int16 { placement.shift_y }
+  public var shiftX: Int16 { placement.shift_x }
+  public var flip: Bool { placement.flip != 0 }
+
+  public static func == (a: Self, b: Self) -> Bool {
+    (a.shiftY, a.shiftX, a.flip) == (b.shiftY, b.shiftX, b.flip)
   }
 }
 
