@@ -72,10 +72,12 @@ private func expectGuard<T: BinaryInteger>(_ array: [T], sourceLocation: SourceL
 }
 
 private func randomStructure(_ key: esp_random_key, _ rows: Int, _ columns: Int, _ count: Int) -> Structure {
-  var workspace = guarded64(2 * min(count, rows * columns - count))
+  var keys = guarded64(min(count, rows * columns - count))
+  var workspace = guarded64(min(count, rows * columns - count))
   var rowStarts = guarded64(rows + 1)
   var columnIndices = guarded(count)
-  esp_random_structure(key, rows, columns, count, &workspace, &rowStarts, &columnIndices)
+  esp_random_structure(key, rows, columns, count, &keys, &workspace, &rowStarts, &columnIndices)
+  expectGuard(keys)
   expectGuard(workspace)
   expectGuard(rowStarts)
   expectGuard(columnIndices)
@@ -85,10 +87,12 @@ private func randomStructure(_ key: esp_random_key, _ rows: Int, _ columns: Int,
 }
 
 private func randomInactive(_ key: esp_random_key, _ active: Structure, _ count: Int) -> Structure {
-  var workspace = guarded64(2 * count)
+  var keys = guarded64(count)
+  var workspace = guarded64(count)
   var rowStarts = guarded64(active.rows + 1)
   var columnIndices = guarded(count)
-  active.withCSR { esp_random_inactive(key, $0, count, &workspace, &rowStarts, &columnIndices) }
+  active.withCSR { esp_random_inactive(key, $0, count, &keys, &workspace, &rowStarts, &columnIndices) }
+  expectGuard(keys)
   expectGuard(workspace)
   expectGuard(rowStarts)
   expectGuard(columnIndices)

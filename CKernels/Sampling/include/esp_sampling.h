@@ -37,10 +37,11 @@ void esp_random_permutation(esp_random_key key, size_t n, uint32_t *permutation)
 ///
 /// row_starts [rows + 1], column_indices [count]. Requires count <= rows * columns, columns < 2^32 and rows > 0.
 /// For count <= rows * columns / 2 distinct keys are drawn until there are `count`; above it the complement is drawn
-/// and the rest emitted row by row. workspace: 2 * min(count, rows * columns - count) uint64.
+/// and the rest emitted row by row. keys and workspace: min(count, rows * columns - count) each.
 /// Deterministic in `key`. Cost: O(count + rows), linear.
-void esp_random_structure(esp_random_key key, size_t rows, size_t columns, size_t count, uint64_t *restrict workspace,
-                          uint64_t *restrict row_starts, uint32_t *restrict column_indices);
+void esp_random_structure(esp_random_key key, size_t rows, size_t columns, size_t count, uint64_t *restrict keys,
+                          uint64_t *restrict workspace, uint64_t *restrict row_starts,
+                          uint32_t *restrict column_indices);
 
 /// S := unique(`draws` pairs (o, i), o and i uniform) \ active.   (GSE, Algorithm 2, line "S <- unique(...) minus A".)
 ///
@@ -55,11 +56,13 @@ size_t esp_candidate_subset(esp_random_key key, const esp_csr *active, uint64_t 
 
 /// S := a uniformly random set of exactly `count` inactive connections of `active`.  (SET's growth.)
 ///
-/// Requires count <= rows * columns - nnz. row_starts [rows + 1], column_indices [count]; workspace [2 * count] uint64.
+/// Requires count <= rows * columns - nnz. row_starts [rows + 1], column_indices [count]; keys [count] and
+/// workspace [count], of which min(count, rows * columns - nnz - count) are used.
 /// Samples distinct ranks among the inactive connections and walks the rows to turn ranks into columns.
 /// Cost: O(count + nnz + rows).
-void esp_random_inactive(esp_random_key key, const esp_csr *active, size_t count, uint64_t *restrict workspace,
-                         uint64_t *restrict row_starts, uint32_t *restrict column_indices);
+void esp_random_inactive(esp_random_key key, const esp_csr *active, size_t count, uint64_t *restrict keys,
+                         uint64_t *restrict workspace, uint64_t *restrict row_starts,
+                         uint32_t *restrict column_indices);
 
 /// Sorts keys [n] in ascending order: least-significant-digit radix sort, O(n). workspace [n].
 void esp_sort_u64(uint64_t *restrict keys, size_t n, uint64_t *restrict workspace);

@@ -26,15 +26,16 @@ static uint64_t next_rank(chosen_ranks *ranks, uint64_t end) {
   return end;
 }
 
-void esp_random_inactive(esp_random_key key, const esp_csr *active, size_t count, uint64_t *restrict workspace,
-                         uint64_t *restrict row_starts, uint32_t *restrict column_indices) {
+void esp_random_inactive(esp_random_key key, const esp_csr *active, size_t count, uint64_t *restrict keys,
+                         uint64_t *restrict workspace, uint64_t *restrict row_starts,
+                         uint32_t *restrict column_indices) {
   const uint64_t inactive = (uint64_t)active->rows * active->columns - active->row_starts[active->rows];
   assert(count <= inactive);
   const int complement = count > inactive / 2;
   const size_t drawn = complement ? inactive - count : count;
-  esp_draw_distinct(key, inactive, drawn, workspace, workspace + drawn);
+  esp_draw_distinct(key, inactive, drawn, keys, workspace);
 
-  chosen_ranks ranks = {.keys = workspace, .key_count = drawn, .complement = complement};
+  chosen_ranks ranks = {.keys = keys, .key_count = drawn, .complement = complement};
   uint64_t first = 0;  // rank of the row's first inactive connection
   size_t n = 0;
   row_starts[0] = 0;

@@ -33,15 +33,16 @@ static void emit_complement(const uint64_t *keys, size_t rows, size_t columns, s
   }
 }
 
-void esp_random_structure(esp_random_key key, size_t rows, size_t columns, size_t count, uint64_t *restrict workspace,
-                          uint64_t *restrict row_starts, uint32_t *restrict column_indices) {
+void esp_random_structure(esp_random_key key, size_t rows, size_t columns, size_t count, uint64_t *restrict keys,
+                          uint64_t *restrict workspace, uint64_t *restrict row_starts,
+                          uint32_t *restrict column_indices) {
   const uint64_t total = (uint64_t)rows * columns;
   assert(rows > 0 && columns < (uint64_t)1 << 32 && count <= total);
   const int complement = count > total / 2;
   const size_t drawn = complement ? total - count : count;
-  esp_draw_distinct(key, total, drawn, workspace, workspace + drawn);
+  esp_draw_distinct(key, total, drawn, keys, workspace);
   if (complement)
-    emit_complement(workspace, rows, columns, drawn, row_starts, column_indices);
+    emit_complement(keys, rows, columns, drawn, row_starts, column_indices);
   else
-    emit_keys(workspace, rows, columns, drawn, row_starts, column_indices);
+    emit_keys(keys, rows, columns, drawn, row_starts, column_indices);
 }

@@ -3,7 +3,8 @@ import Synchronization
 /// What a weight-side buffer belongs to: a layer of `rows` outputs and `columns` inputs with `connections` active ones.
 ///
 /// The rule that keeps training always sparse: a buffer of such a layer has at most 4 * (nnz + gamma * nnz + r + c) elements, and
-/// fewer than r * c unless the layer's own density is above 1/2 or r * c <= 16,384.
+/// fewer than r * c unless the layer's own density is above 1/2 or r * c <= 16,384. (r + c are always allowed: a layer of one row
+/// or column needs them.)
 public struct WeightSite: Sendable, Hashable {
   /// The layer's name, e.g. `features.0`.
   public let layer: String
@@ -24,7 +25,7 @@ public struct WeightSite: Sendable, Hashable {
     let linear = 4 * (Double(connections) * (1 + gamma) + Double(rows) + Double(columns))
     let size = Double(rows) * Double(columns)
     let mayBeDense = 2 * Double(connections) > size || size <= 16_384
-    return Int(mayBeDense ? linear : min(linear, size - 1))
+    return Int(mayBeDense ? linear : min(linear, max(size - 1, Double(rows) + Double(columns))))
   }
 }
 

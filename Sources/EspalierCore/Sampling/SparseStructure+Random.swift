@@ -13,9 +13,10 @@ extension SparseStructure {
     let starts = MeteredBuffer<UInt64>(count: rows + 1, tag: .structure, site: site, meter: meter)
     let indices = MeteredBuffer<UInt32>(count: count, tag: .structure, site: site, meter: meter)
     let drawn = min(count, rows * columns - count)
-    let workspace = MeteredBuffer<UInt64>(count: 2 * drawn, tag: .selection, site: site, meter: meter)
+    let keys = MeteredBuffer<UInt64>(count: drawn, tag: .selection, site: site, meter: meter)
+    let workspace = MeteredBuffer<UInt64>(count: drawn, tag: .selection, site: site, meter: meter)
     esp_random_structure(
-      stream.key, rows, columns, count, workspace.pointer, starts.pointer, indices.pointer)
+      stream.key, rows, columns, count, keys.pointer, workspace.pointer, starts.pointer, indices.pointer)
     return SparseStructure(rows: rows, columns: columns, rowStarts: starts, columnIndices: indices)
   }
 
@@ -47,10 +48,11 @@ extension SparseStructure {
     precondition(count >= 0 && count <= rows * columns - self.count)
     let starts = MeteredBuffer<UInt64>(count: rows + 1, tag: .candidates, site: site, meter: meter)
     let indices = MeteredBuffer<UInt32>(count: count, tag: .candidates, site: site, meter: meter)
-    let workspace = MeteredBuffer<UInt64>(count: 2 * count, tag: .candidates, site: site, meter: meter)
+    let keys = MeteredBuffer<UInt64>(count: count, tag: .candidates, site: site, meter: meter)
+    let workspace = MeteredBuffer<UInt64>(count: count, tag: .candidates, site: site, meter: meter)
     withUnsafePointer(to: csr) {
       esp_random_inactive(
-        stream.key, $0, count, workspace.pointer, starts.pointer, indices.pointer)
+        stream.key, $0, count, keys.pointer, workspace.pointer, starts.pointer, indices.pointer)
     }
     return SparseStructure(rows: rows, columns: columns, rowStarts: starts, columnIndices: indices)
   }

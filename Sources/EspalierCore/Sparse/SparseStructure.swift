@@ -48,10 +48,13 @@ public final class SparseStructure {
     let site = WeightSite(layer: name, rows: rows, columns: columns, connections: connections.count)
     let starts = MeteredBuffer<UInt64>.zeros(count: rows + 1, tag: tag, site: site, meter: meter)
     let indices = MeteredBuffer<UInt32>(count: connections.count, tag: tag, site: site, meter: meter)
+    var previous: (row: Int, column: Int)?
     for (position, pair) in connections.sorted(by: <).enumerated() {
       guard (0..<rows).contains(pair.row), (0..<columns).contains(pair.column) else {
         throw EspalierError.usage("\(name): connection \(pair) lies outside of \(rows) x \(columns)")
       }
+      if let previous, previous == pair { throw EspalierError.usage("\(name): connection \(pair) is listed twice") }
+      previous = pair
       starts.pointer[pair.row + 1] += 1
       indices.pointer[position] = UInt32(pair.column)
     }

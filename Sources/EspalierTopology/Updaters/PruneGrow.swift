@@ -34,7 +34,8 @@ struct PruneGrow {
     }
   }
 
-  /// The k smallest weights of all layers; a layer that would lose every connection keeps its largest (then fewer than k go).
+  /// The k smallest weights of all layers. In global scope a layer that would lose every connection keeps its largest (then fewer
+  /// than k go); in local scope as many come as go.
   private func prune(
     _ layers: ArraySlice<LayerCandidates>, k: Int
   ) -> [Selected] {
@@ -44,7 +45,7 @@ struct PruneGrow {
     }
     let selected = MagnitudeSelection(meter: meter).select(k, .smallest, of: scores)
     return zip(layers, selected).map { layer, selected in
-      guard selected.count == layer.weights.count, selected.count > 0 else { return selected }
+      guard scope == .global, selected.count == layer.weights.count, selected.count > 0 else { return selected }
       let keep = layer.weights.matrix.withValues { values in
         values.indices.max { abs(values[$0]) < abs(values[$1]) } ?? 0
       }

@@ -43,6 +43,6 @@ public struct SET: TopologyUpdater {
     let scores = zip(layers, lots).map { layer, lots in
       SelectionScores(UnsafeBufferPointer(lots.buffer), site: layer.weights.matrix.site)
     }
-    return MagnitudeSelection(meter: meter).select(k, .largest, of: scores)
+    return withExtendedLifetime(lots) { MagnitudeSelection(meter: meter).select(k, .largest, of: scores) }
   }
 }

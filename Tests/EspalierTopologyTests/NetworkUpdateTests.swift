@@ -1,0 +1,153 @@
+import EspalierCore
+import EspalierTopology
+import TestSupport
+import Testing
+
+/// A convolution and a linear layer, trained on small integers: every sum is exact, so that a plain dense gradient in Double decides ties
+/// in the same way.
+private struct IntegerNetwork {
+  let context: ComputeContext
+  let convolution, linear: SparseParameter
+  var random = LayerRandom(seed: 81)
+
+  init(threads: Int) throws {
+    context = try ComputeContext(threads: threads)
+    convolution = try Self.parameter(rows: 4, columns: 18, count: 20, taps: 9, index: 0, context, &random)
+    linear = try Self.parameter(rows: 5, columns: 64, count: 60, taps: 1, index: 1, context, &random)
+  }
+
+  private static func parameter(
+    rows: Int, columns: Int, count: Int, taps: Int, index: Int, _ context: ComputeContext, _ random: inout LayerRandom
+  ) throws -> SparseParameter {
+    let layer = OracleLayer(rows: rows, columns: columns, count: count, using: &random)
+    let structure = try SparseStructure(
+      rows: rows, columns: columns, connections: layer.connections, meter: context.meter)
+    let matrix = SparseMatrix(name: "layer\(index)", structure: structure, taps: taps, meter: context.meter)
+    return SparseParameter(matrix: matrix, index: index)
+  }
+
+  mutating func integers(samples: Int, channels: Int, side: Int = 1) -> OracleTensor {
+    let count = samples * channels * side * side
+    return OracleTensor(
+      samples: samples, channels: channels, height: side, width: side,
+      values: (0..<count).map { _ in Double(Int.random(in: -2...2, using: &random)) })
+  }
+
+  private func activations(_ tensor: OracleTensor) -> Activations {
+    let result = context.pool.activations(
+      ActivationShape(
+        samples: tensor.samples, channels: tensor.channels, height: tensor.height, width: tensor.width))
+    result.buffer.update(repeating: 0)
+    for sample in 0..<tensor.samples {
+      for feature in 0..<tensor.features {
+        result[sample: sample, feature: feature] = Float(tensor.values[sample * tensor.features + feature])
+      }
+    }
+    return result
+  }
+
+  private func dense(_ parameter: SparseParameter) -> [Double] {
+    var result = [Double](repeating: 0, count: parameter.matrix.rows * parameter.matrix.columns)
+    for (cell, weight) in parameter.weightsByCell { result[cell] = Double(weight) }
+    return result
+  }
+
+  /// The loss's gradient at every cell of both layers, by differences of a dense forward pass.
+  func denseGradients(_ x: OracleTensor, _ delta: OracleTensor) -> [[Float]] {
+    let kernel = OracleKernel(height: 3, width: 3, padding: 1)
+    let (first, second) = (dense(convolution), dense(linear))
+    func loss(_ first: [Double], _ second: [Double]) -> Double {
+      let none = [Double](repeating: 0, count: 4)
+      return x.convolution(weights: first, bias: none, kernel).linear(weights: second, bias: none + [0]).dot(delta)
+    }
+    return [
+      OracleDerivative.affine({ loss($0, second) }, at: first, indices: first.indices).map(Float.init),
+      OracleDerivative.affine({ loss(first, $0) }, at: second, indices: second.indices).map(Float.init),
+    ]
+  }
+
+  /// One update through the tape.
+  func update(_ updater: some TopologyUpdater, step: Int, _ x: OracleTensor, _ delta: OracleTensor) throws {
+    let tape = Tape(context: context, mode: .training(step: step))
+    tape.computesSparseGradients = false
+    var offered = [LayerCandidates?](repeating: nil, count: 2)
+    tape.gradientSiteVisitor = { site in
+      offered[site.parameter.index] = try updater.candidates(
+        in: SiteProbe(site: site), step: step, random: CounterRandom(seed: 82))
+    }
+    let convolved = try tape.sparseConvolution(
+      Variable(activations(x)), weight: convolution, bias: nil, geometry: ConvolutionGeometry(kernel: 3, padding: 1))
+    let output = try tape.sparseLinear(tape.flatten(convolved), weight: linear, bias: nil)
+    try tape.backward(from: output, gradient: activations(delta))
+    let changes = try updater.changes(
+      for: offered.map { try #require($0) }, step: step, random: CounterRandom(seed: 82))
+    for (parameter, change) in zip([convolution, linear], changes) {
+      try parameter.apply(change, threads: context.threads)
+    }
+  }
+}
+
+@Suite struct NetworkUpdateTests {
+  private static let schedule = UpdateSchedule(interval: 1, end: 100, fraction: 0.4)
+
+  /// From a batch to the exchanged connections: real backward passes against a dense gradient in Double and a sort.
+  @Test func gseEqualsADenseReferenceThroughTheTape() throws {
+    var network = try IntegerNetwork(threads: 2)
+    let updater = try GSE(schedule: Self.schedule)
+    for step in 1..<40 {
+      let layers = [network.convolution, network.linear]
+      for layer in layers { layer.writeNumbers(&network.random, integers: true) }
+      let x = network.integers(samples: 9, channels: 2, side: 4)
+      let delta = network.integers(samples: 9, channels: 5)
+      let gradients = network.denseGradients(x, delta)
+      let expected = zip(layers, gradients).map { layer, gradient in
+        let subset = layer.matrix.structure.randomInactiveSubset(
+          draws: layer.count, stream: CounterRandom(seed: 82).stream(.candidates, layer: layer.index, step: step),
+          site: layer.matrix.site, meter: network.context.meter
+        ).cells
+        let weights = layer.matrix.withValues { Array($0) }
+        let k = min(Int((Self.schedule.fraction(at: step) * Double(layer.count)).rounded(.up)), subset.count)
+        let reference = ReferenceExchange(
+          weights: [weights], gradients: [subset.map { gradient[$0] }], k: k, keepsOne: false)
+        let cells = layer.matrix.structure.cells
+        return Set(cells).subtracting(reference.pruned[0].map { cells[$0] })
+          .union(reference.grown[0].map { subset[$0] }).sorted()
+      }
+      try network.update(updater, step: step, x, delta)
+      #expect(layers.map { $0.matrix.structure.cells } == expected)
+    }
+    try network.context.meter.check()
+  }
+
+  /// Structures, weights, momenta and gradients do not depend on the number of threads.
+  @Test(arguments: SelectionScope.allCases)
+  func updatesDoNotDependOnThreads(scope: SelectionScope) throws {
+    func run(_ updater: some TopologyUpdater, threads: Int) throws -> [[UInt32]] {
+      var network = try IntegerNetwork(threads: threads)
+      let layers = [network.convolution, network.linear]
+      var trace: [[UInt32]] = []
+      for step in 1..<30 {
+        for layer in layers { layer.writeNumbers(&network.random) }
+        var x = network.integers(samples: 33, channels: 2, side: 4)
+        var delta = network.integers(samples: 33, channels: 5)
+        x.values = network.random.floats(x.values.count).map(Double.init)
+        delta.values = network.random.floats(delta.values.count).map(Double.init)
+        try network.update(updater, step: step, x, delta)
+        for layer in layers {
+          trace.append(layer.matrix.structure.cells.map(UInt32.init))
+          trace.append(layer.matrix.withValues { $0.map(\.bitPattern) })
+          trace.append(layer.optimizerState[0].array.map(\.bitPattern))
+          trace.append(layer.gradient.array.map(\.bitPattern))
+        }
+      }
+      return trace
+    }
+    let gse = try GSE(schedule: Self.schedule, scope: scope)
+    let set = SET(schedule: Self.schedule, scope: scope)
+    let (gseTrace, setTrace) = (try run(gse, threads: 1), try run(set, threads: 1))
+    for threads in [2, 3] {
+      #expect(try run(gse, threads: threads) == gseTrace)
+      #expect(try run(set, threads: threads) == setTrace)
+    }
+  }
+}
