@@ -1,4 +1,4 @@
-// One import gives users everything but the command line and the dense baselines.
+// One import is enough: `import Espalier` brings the modules below it along.
 @_exported import EspalierCore
 @_exported import EspalierData
 @_exported import EspalierTopology

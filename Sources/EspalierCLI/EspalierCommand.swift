@@ -22,7 +22,16 @@ struct EspalierCommand: ParsableCommand {
       Terminal.error(stopped.error.message)
       Foundation.exit(stopped.error.exitCode)
     } catch {
-      exit(withError: error)
+      leave(error)
     }
+  }
+
+  /// Help and version are shown as they are; what the parser refuses is one line, as every other error.
+  private static func leave(_ error: any Error) -> Never {
+    let code = exitCode(for: error)
+    guard code != .success else { exit(withError: error) }
+    let line = message(for: error).split(whereSeparator: \.isNewline).joined(separator: " ")
+    Terminal.error(code == .validationFailure ? "\(line) (see 'espalier --help')" : line)
+    Foundation.exit(code == .validationFailure ? 64 : 1)
   }
 }

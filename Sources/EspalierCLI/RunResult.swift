@@ -17,7 +17,7 @@ struct RunResult: Encodable {
   let nnz, sparsifiableWeights, denseParameters, parameters: Int
   let layers: [Layer]
   let trainFlopsPerSample, denseTrainFlopsPerSample: Double
-  let explorationRate: Double?
+  let explorationRate: OrNull<Double>
   let updates: Int
   let instructionSet: String
   let weightsSHA256: String
@@ -26,6 +26,16 @@ struct RunResult: Encodable {
   struct Layer: Encodable {
     let name: String
     let inputs, outputs, nnz: Int
+  }
+
+  /// Is `null` where there is no value, so that the field is there all the same.
+  struct OrNull<Value: Encodable>: Encodable {
+    let value: Value?
+
+    func encode(to encoder: any Encoder) throws {
+      var container = encoder.singleValueContainer()
+      if let value { try container.encode(value) } else { try container.encodeNil() }
+    }
   }
 
   enum CodingKeys: String, CodingKey {
@@ -75,7 +85,7 @@ struct RunResult: Encodable {
     }
     trainFlopsPerSample = result.trainFlopsPerSample
     denseTrainFlopsPerSample = Double(3 * spec.denseForwardFlops)
-    explorationRate = result.explorationRate
+    explorationRate = OrNull(value: result.explorationRate)
     updates = result.updates
     instructionSet = context.instructionSet.name
     weightsSHA256 = model.weightsSHA256

@@ -62,7 +62,7 @@ func expectError(
   } catch let error as EspalierError {
     #expect(error.kind == kind, "\(error)", sourceLocation: sourceLocation)
     #expect(error.message.hasPrefix(path), "\(error)", sourceLocation: sourceLocation)
-    #expect(error.message.contains(fragment), "\(error)", sourceLocation: sourceLocation)
+    #expect(fragment.isEmpty || error.message.contains(fragment), "\(error)", sourceLocation: sourceLocation)
     #expect(!error.message.contains { $0.isNewline }, "\(error)", sourceLocation: sourceLocation)
   } catch {
     Issue.record(error, sourceLocation: sourceLocation)

@@ -60,6 +60,7 @@ public struct Checkpoint {
   ///
   /// - Throws: `EspalierError.input` where a tensor is missing or does not fit.
   public func model(factory: some WeightLayerFactory, context: ComputeContext) throws -> Model {
+    try checkShapes()
     let model = try Model(
       spec, factory: factory, random: CounterRandom(seed: information.seed), context: context)
     for tensor in model.state {
@@ -71,6 +72,24 @@ public struct Checkpoint {
       }
     }
     return model
+  }
+
+  /// Makes sure that the file holds layers of the sizes that its metadata claims, before memory is asked for them.
+  private func checkShapes() throws {
+    for layer in spec.weightLayers {
+      let (shape, name) = (layer.shape, layer.shape.name + ".weight")
+      if isSparse {
+        try file.expect(name + ".crow_indices", shape: [shape.rows + 1], types: [.int32, .int64])
+        let (stated, expected) = (file.metadata[name + ".shape"], "[\(shape.rows), \(shape.columns)]")
+        guard stated == expected else {
+          throw EspalierError.input(
+            "\(file.path): metadata '\(name).shape' is \(stated ?? "missing"), expected \(expected)")
+        }
+      } else {
+        let kernel = layer.geometry.map { [shape.inChannels, $0.kernelHeight, $0.kernelWidth] } ?? [shape.columns]
+        try file.expect(name, shape: [shape.rows] + kernel, types: [.float32])
+      }
+    }
   }
 
   /// The stored model with sparse layers.

@@ -52,17 +52,28 @@ public enum ModelCatalog {
     throw EspalierError.usage("model: '\(name)' is unknown\(hint) (\(known))")
   }
 
+  /// Inputs or units that a layer of `mlp` may have, so that sizes of layers and of their sum fit 64 bits.
+  private static let largestLayer = 1 << 24
+
   /// The pixels as they are, flattened; linear + bias + ReLU for each hidden layer; linear + bias.
   private static func mlp(_ request: Request) throws -> ModelSpec {
-    guard let bad = request.hidden.first(where: { $0 < 1 || $0 > 1 << 31 }) else {
-      var layers: [LayerSpec] = [.flatten]
-      for units in request.hidden {
-        let scaled = max(1, Int(Double(units) * request.width))
-        layers += [.linear(name: "layers.\(layers.count - 1)", outputs: scaled), .relu]
-      }
-      layers.append(.linear(name: "layers.\(layers.count - 1)", outputs: request.classes))
-      return try ModelSpec(name: request.name, input: request.images, classes: request.classes, layers: layers)
+    let images = request.images
+    guard Double(images.channels) * Double(images.height) * Double(images.width) <= Double(largestLayer) else {
+      throw EspalierError.usage(
+        "mlp: images of \(images.channels) x \(images.height) x \(images.width) are too large; expected at most \(largestLayer) pixels"
+      )
     }
-    throw EspalierError.usage("hidden: \(bad) is out of range; expected 1 to 2147483648 units")
+    var layers: [LayerSpec] = [.flatten]
+    for units in request.hidden {
+      let scaled = max(1, Double(units) * request.width)
+      guard units >= 1, scaled <= Double(largestLayer) else {
+        throw EspalierError.usage(
+          "hidden: \(units) is out of range; expected 1 to \(largestLayer) units, the width of \(request.width) counted in"
+        )
+      }
+      layers += [.linear(name: "layers.\(layers.count - 1)", outputs: Int(scaled)), .relu]
+    }
+    layers.append(.linear(name: "layers.\(layers.count - 1)", outputs: request.classes))
+    return try ModelSpec(name: request.name, input: images, classes: request.classes, layers: layers)
   }
 }

@@ -67,7 +67,9 @@ public final class Trainer {
   }
 
   private var explorationRate: Double? {
-    guard let topology else { return Double(max(model.connections, 0)) / Double(model.spec.sparsifiableWeights) }
+    guard let topology else {
+      return Double(model.connectionCounts.reduce(0, +)) / Double(model.spec.sparsifiableWeights)
+    }
     return topology.explored.map { Double($0) / Double(model.spec.sparsifiableWeights) }
   }
 

@@ -18,7 +18,8 @@ public struct SET: TopologyUpdater {
     let free = matrix.rows * matrix.columns - matrix.count
     let count = min(schedule.count(of: matrix.count, at: step), free)
     let connections = matrix.structure.randomInactive(
-      count: count, stream: random.stream(.growth, layer: weights.index, step: step), site: matrix.site, meter: matrix.meter)
+      count: count, stream: random.stream(.growth, layer: weights.index, step: step), site: matrix.site,
+      meter: matrix.meter)
     return LayerCandidates(weights: weights, connections: connections, gradients: nil)
   }
 
@@ -43,6 +44,7 @@ public struct SET: TopologyUpdater {
     let scores = zip(layers, lots).map { layer, lots in
       SelectionScores(UnsafeBufferPointer(lots.buffer), site: layer.weights.matrix.site)
     }
+    // The scores point into the lots.
     return withExtendedLifetime(lots) { MagnitudeSelection(meter: meter).select(k, .largest, of: scores) }
   }
 }

@@ -1,0 +1,62 @@
+import Espalier
+import EspalierCore
+import Foundation
+import Testing
+
+/// Steps between updates ask the system for no memory.
+@Suite struct SteadyStateTests {
+  @Test func stepsAllocateNothing() throws {
+    for make in [TrainingSetup.convolutional(steps:), { try TrainingSetup.perceptron(steps: $0) }] {
+      var setup = try make(60)
+      setup.method = .static
+      let run = try setup.make()
+      let recorder = TrainingRecorder()
+      var allocations: [Int] = []
+      recorder.onStep = { _ in allocations.append(run.context.meter.reading.allocations) }
+      _ = try run.trainer.run(observer: recorder)
+      // Epochs of 5 and 31 steps end with an evaluation, whose last batch has a shape of its own.
+      #expect(Set(allocations[33...]).count == 1, "\(allocations)")
+      #expect(Set(allocations[1..<4]).count == 1, "\(allocations)")
+      #expect(allocations[0] > 0)
+    }
+  }
+
+  /// Memory comes back after updates: what lives after the last is what lived after the first.
+  @Test func updatesLeaveNothingBehind() throws {
+    var setup = try TrainingSetup.perceptron(steps: 60)
+    setup.interval = 5
+    let run = try setup.make()
+    let recorder = TrainingRecorder()
+    var live: [Int] = []
+    recorder.onUpdate = { _ in live.append(run.context.meter.reading.weightBytes) }
+    _ = try run.trainer.run(observer: recorder)
+    let explored = recorder.updates.reduce(0) { $0 + $1.grown }
+    #expect(live.count == 10)
+    // The connections ever active are remembered, 4 bytes each; nothing else may grow.
+    #expect((live.max() ?? 0) - live[0] <= 4 * explored)
+  }
+
+  /// In a process of its own, because other tests allocate at the same time.
+  @Test func residentMemoryDoesNotGrow() async {
+    await #expect(processExitsWith: .success) {
+      var setup = try TrainingSetup.convolutional(steps: 700)
+      setup.method = .static
+      let run = try setup.make()
+      let recorder = TrainingRecorder()
+      var resident: [Int: Int] = [:]
+      recorder.onStep = { record in
+        if [200, 700].contains(record.step) { resident[record.step] = try residentBytes() }
+      }
+      _ = try run.trainer.run(observer: recorder)
+      let growth = (resident[700] ?? .max) - (resident[200] ?? 0)
+      // One block of one activation that stayed behind each step would be 500 * 4 KiB.
+      try #require(growth < 1 << 20, "\(growth) bytes in 500 steps")
+    }
+  }
+}
+
+/// This process's resident set.
+private func residentBytes() throws -> Int {
+  let fields = try String(contentsOfFile: "/proc/self/statm", encoding: .utf8).split(separator: " ")
+  return (Int(fields[1]) ?? 0) * Int(sysconf(Int32(_SC_PAGESIZE)))
+}
