@@ -1,6 +1,7 @@
 /// A fixed-size array in counted memory: every weight-side number lives in one of these.
 ///
-/// Aligned to a cache line; freed with the last reference. Elements start undefined unless `zeros` made it.
+/// Aligned to a cache line; freed with the last reference. Elements start undefined unless `zeros` made it. `pointer` is valid as long as the
+/// buffer lives: a function that uses nothing but the pointer of a local buffer extends its lifetime (`withExtendedLifetime`).
 public final class MeteredBuffer<Element: BitwiseCopyable> {
   public let pointer: UnsafeMutablePointer<Element>
   public let count: Int

@@ -43,6 +43,7 @@ public struct MagnitudeSelection {
   public func select(_ k: Int, _ order: Order, of scores: [SelectionScores]) -> [Selected] {
     let order = order == .largest ? ESP_LARGEST : ESP_SMALLEST
     let histogram = MeteredBuffer<UInt64>(count: 2048, tag: .selection, site: nil, meter: meter)
+    defer { withExtendedLifetime(histogram) {} }
     let segments = scores.map { esp_segment(values: $0.values.baseAddress, count: $0.values.count) }
     var cut = esp_select_cut(segments, segments.count, k, order, histogram.pointer)
     return scores.map { score in

@@ -15,6 +15,7 @@ extension SparseStructure {
     let drawn = min(count, rows * columns - count)
     let keys = MeteredBuffer<UInt64>(count: drawn, tag: .selection, site: site, meter: meter)
     let workspace = MeteredBuffer<UInt64>(count: drawn, tag: .selection, site: site, meter: meter)
+    defer { withExtendedLifetime((keys, workspace)) {} }
     esp_random_structure(
       stream.key, rows, columns, count, keys.pointer, workspace.pointer, starts.pointer, indices.pointer)
     return SparseStructure(rows: rows, columns: columns, rowStarts: starts, columnIndices: indices)
@@ -31,6 +32,7 @@ extension SparseStructure {
     let indices = MeteredBuffer<UInt32>(count: room, tag: .candidates, site: site, meter: meter)
     let rowCounts = MeteredBuffer<UInt32>(count: rows, tag: .candidates, site: site, meter: meter)
     let scratch = MeteredBuffer<UInt32>(count: columns, tag: .candidates, site: site, meter: meter)
+    defer { withExtendedLifetime((rowCounts, scratch)) {} }
     withUnsafePointer(to: csr) {
       _ = esp_candidate_subset(
         stream.key, $0, UInt64(draws), rowCounts.pointer, scratch.pointer, starts.pointer, indices.pointer)
@@ -50,6 +52,7 @@ extension SparseStructure {
     let indices = MeteredBuffer<UInt32>(count: count, tag: .candidates, site: site, meter: meter)
     let keys = MeteredBuffer<UInt64>(count: count, tag: .candidates, site: site, meter: meter)
     let workspace = MeteredBuffer<UInt64>(count: count, tag: .candidates, site: site, meter: meter)
+    defer { withExtendedLifetime((keys, workspace)) {} }
     withUnsafePointer(to: csr) {
       esp_random_inactive(
         stream.key, $0, count, keys.pointer, workspace.pointer, starts.pointer, indices.pointer)
