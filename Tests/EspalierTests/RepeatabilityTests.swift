@@ -77,6 +77,29 @@ import Testing
     #expect(Set(hashes).count == hashes.count)
   }
 
+  /// Row starts in 64 bits, columns in 32, values; the rest as it is; in order of names, little-endian.
+  @Test func hashesCoverStructureAndNumbersInOrder() throws {
+    let model = try TrainingSetup.convolutional().make().model
+    var bytes: [UInt8] = []
+    func append(_ number: UInt64, size: Int) {
+      for byte in 0..<size { bytes.append(UInt8(truncatingIfNeeded: number >> UInt64(8 * byte))) }
+    }
+    for tensor in model.state.sorted(by: { $0.name < $1.name }) {
+      switch tensor {
+      case .sparse(let parameter):
+        let structure = parameter.matrix.structure
+        for start in structure.rowStarts.array { append(start, size: 8) }
+        for column in structure.columnIndices.array.prefix(structure.count) { append(UInt64(column), size: 4) }
+        for value in parameter.matrix.withValues({ Array($0) }) { append(UInt64(value.bitPattern), size: 4) }
+      case .dense(_, _, let values):
+        for value in values.array { append(UInt64(value.bitPattern), size: 4) }
+      }
+    }
+    var stream = SHA256Stream()
+    bytes.withUnsafeBytes { stream.update($0) }
+    #expect(model.weightsSHA256 == stream.finish())
+  }
+
   /// The empty message's digest, and "abc"'s (FIPS 180-4).
   @Test func digestsAreSHA256() {
     #expect(SHA256Stream().finish() == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")

@@ -15,6 +15,10 @@ public struct SHA256Stream: ~Copyable {
     EVP_DigestUpdate(context, bytes.baseAddress, bytes.count)
   }
 
+  fileprivate mutating func update<T>(_ numbers: UnsafeMutablePointer<T>, count: Int) {
+    update(UnsafeRawBufferPointer(start: numbers, count: count * MemoryLayout<T>.stride))
+  }
+
   /// The digest in hexadecimal digits.
   public consuming func finish() -> String {
     var digest = [UInt8](repeating: 0, count: 32)
@@ -29,18 +33,15 @@ extension Model {
   /// running statistics; little-endian.
   public var weightsSHA256: String {
     var hash = SHA256Stream()
-    func add<T>(_ buffer: UnsafeMutablePointer<T>, count: Int) {
-      hash.update(UnsafeRawBufferPointer(start: buffer, count: count * MemoryLayout<T>.stride))
-    }
     for tensor in state {
       switch tensor {
       case .sparse(let parameter):
         let structure = parameter.matrix.structure
-        add(structure.rowStarts.pointer, count: structure.rows + 1)
-        add(structure.columnIndices.pointer, count: structure.count)
-        parameter.matrix.withValues { hash.update(UnsafeRawBufferPointer($0)) }
+        hash.update(structure.rowStarts.pointer, count: structure.rows + 1)
+        hash.update(structure.columnIndices.pointer, count: structure.count)
+        hash.update(parameter.matrix.values.pointer, count: structure.count)
       case .dense(_, _, let values):
-        add(values.pointer, count: values.count)
+        hash.update(values.pointer, count: values.count)
       }
     }
     return hash.finish()
