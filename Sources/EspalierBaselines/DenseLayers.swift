@@ -42,7 +42,8 @@ public struct DenseLinear: Layer {
     let x = input.shape.positions == 1 ? input : tape.flatten(input)
     let (weights, context, value) = (weights, tape.context, x.value)
     guard x.shape.features == weights.columns else {
-      throw EspalierError.usage("\(weights.parameter.name): expected \(weights.columns) inputs, found \(x.shape.features)")
+      throw EspalierError.usage(
+        "\(weights.parameter.name): expected \(weights.columns) inputs, found \(x.shape.features)")
     }
     let (blocks, lanes) = (x.shape.blocks, x.shape.lanes)
     let output = context.pool.activations(x.shape.with(channels: weights.rows))

@@ -26,7 +26,8 @@ struct DataCommand: ParsableCommand {
   }
 
   func run() throws {
-    let names = try name.map { [try DatasetCatalog.description(of: $0).name] } ?? DatasetCatalog.descriptions.map(\.name)
+    let names =
+      try name.map { [try DatasetCatalog.description(of: $0).name] } ?? DatasetCatalog.descriptions.map(\.name)
     let reports = try names.map { try Self.report($0, directory: dataDir) }
     if json {
       try Terminal.json(["datasets": reports])

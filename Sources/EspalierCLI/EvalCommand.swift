@@ -29,7 +29,8 @@ struct EvalCommand: ParsableCommand {
     let checkpointPath = try Self.checkpoint(at: path)
     let checkpoint = try Checkpoint(path: checkpointPath)
     let information = checkpoint.information
-    let model = try checkpoint.isSparse
+    let model =
+      try checkpoint.isSparse
       ? checkpoint.sparseModel(context: context)
       : checkpoint.model(
         factory: DenseLayerFactory(random: CounterRandom(seed: information.seed), context: context), context: context)

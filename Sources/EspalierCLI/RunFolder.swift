@@ -40,7 +40,9 @@ final class RunFolder {
   }
 
   func appendMetrics(_ value: some Encodable) throws { try metrics.append(try JSONOutput.encode(value, pretty: false)) }
-  func appendTopology(_ value: some Encodable) throws { try topology.append(try JSONOutput.encode(value, pretty: false)) }
+  func appendTopology(_ value: some Encodable) throws {
+    try topology.append(try JSONOutput.encode(value, pretty: false))
+  }
   func appendLog(_ line: String) throws { try log.append(Data(line.utf8)) }
 
   private static func writeAtomically(_ data: Data, to path: String) throws {

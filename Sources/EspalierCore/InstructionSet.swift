@@ -23,7 +23,8 @@ public struct InstructionSet: Sendable, Hashable, CustomStringConvertible {
     guard let wanted = environment["ESPALIER_ISA"], !wanted.isEmpty else { return InstructionSet(isa: esp_isa_best()) }
     guard let found = available.first(where: { $0.name == wanted }) else {
       let names = available.map(\.name).joined(separator: ", ")
-      throw EspalierError.usage("ESPALIER_ISA: '\(wanted)' is not an instruction set of this processor; use one of \(names)")
+      throw EspalierError.usage(
+        "ESPALIER_ISA: '\(wanted)' is not an instruction set of this processor; use one of \(names)")
     }
     return found
   }

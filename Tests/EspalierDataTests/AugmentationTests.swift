@@ -35,6 +35,7 @@ import Testing
 
   @Test func nothingToDo() {
     let still = Augmentation(padding: 0, flips: false)
-    #expect(still.placements(of: 0..<50 as Range<UInt32>, epoch: 0, random: random).allSatisfy { $0 == ImagePlacement() })
+    #expect(
+      still.placements(of: 0..<50 as Range<UInt32>, epoch: 0, random: random).allSatisfy { $0 == ImagePlacement() })
   }
 }

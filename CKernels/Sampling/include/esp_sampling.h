@@ -24,8 +24,9 @@ uint64_t esp_random_bits(esp_random_key key, uint64_t index);
 /// Uniform integer in [0, n), n > 0, by multiply-high of 64 random bits (bias below n / 2^64).
 uint64_t esp_random_below(esp_random_key key, uint64_t index, uint64_t n);
 
-/// out[i] := uniform in [low, high), from number first + i of the stream: 24 bits of word index % 4 of Philox block index / 4
-/// (whose first two words are esp_random_bits' number index / 4: draw both from one stream only where the blocks differ).
+/// out[i] := uniform in [low, high), from number first + i of the stream: 24 bits of word index % 4 of Philox block
+/// index / 4 (whose first two words are esp_random_bits' number index / 4: draw both from one stream only where the
+/// blocks differ).
 void esp_random_uniform_f32(esp_random_key key, uint64_t first, size_t n, float low, float high, float *out);
 
 /// permutation := a uniformly random permutation of 0 ..< n (Fisher-Yates).

@@ -22,7 +22,9 @@ public struct Model {
     for layer in spec.layers {
       switch layer {
       case .convolution, .linear:
-        guard let weights = weightLayers.next() else { throw EspalierError.invariant("\(spec.name): layers and weights") }
+        guard let weights = weightLayers.next() else {
+          throw EspalierError.invariant("\(spec.name): layers and weights")
+        }
         layers.append(try factory.makeLayer(weights))
       case .batchNorm(let name, let relu):
         layers.append(

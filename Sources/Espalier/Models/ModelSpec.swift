@@ -29,7 +29,8 @@ public struct ModelSpec: Sendable, Hashable {
     }
     guard size == FeatureSize(channels: classes) else {
       throw EspalierError.usage(
-        "\(name): the last layer has \(size.channels) x \(size.height) x \(size.width) outputs, expected \(classes) classes")
+        "\(name): the last layer has \(size.channels) x \(size.height) x \(size.width) outputs, expected \(classes) classes"
+      )
     }
     guard Set(weightLayers.map(\.shape.name)).count == weightLayers.count else {
       throw EspalierError.usage("\(name): two layers have the same name")

@@ -7,7 +7,10 @@ struct BatchLoader {
   let packing: ImagePacking
   let context: ComputeContext
 
-  init(_ split: ImageSplit, of dataset: ImageDataset, normalization: Normalization, input: FeatureSize, context: ComputeContext) {
+  init(
+    _ split: ImageSplit, of dataset: ImageDataset, normalization: Normalization, input: FeatureSize,
+    context: ComputeContext
+  ) {
     self.split = split
     self.context = context
     func repeated(_ values: [Float]) -> [Float] {

@@ -68,7 +68,8 @@ extension ComputeContext {
     let inverse = packing.deviation.map { 1 / $0 }
     placements.withMemoryRebound(to: esp_placement.self) { placements in
       esp_pack_images(
-        isa, images.baseAddress, indices.baseAddress, placements.isEmpty ? nil : placements.baseAddress, packing.sourceChannels,
+        isa, images.baseAddress, indices.baseAddress, placements.isEmpty ? nil : placements.baseAddress,
+        packing.sourceChannels,
         packing.sourceHeight, packing.sourceWidth, packing.channels, packing.height, packing.width, packing.mean,
         inverse, shape.samples, shape.lanes, output.pointer, threadCount)
     }

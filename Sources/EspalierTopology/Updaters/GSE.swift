@@ -34,7 +34,9 @@ public struct GSE: TopologyUpdater {
     PruneGrow(schedule: schedule, scope: scope).changes(for: layers, step: step) { layers, k in
       guard let meter = layers.first?.weights.matrix.meter else { return [] }
       let scores = layers.map { layer in
-        let gradients = layer.gradients.map { UnsafeBufferPointer(start: UnsafePointer($0.pointer), count: layer.connections.count) }
+        let gradients = layer.gradients.map {
+          UnsafeBufferPointer(start: UnsafePointer($0.pointer), count: layer.connections.count)
+        }
         return SelectionScores(gradients ?? UnsafeBufferPointer(start: nil, count: 0), site: layer.weights.matrix.site)
       }
       return MagnitudeSelection(meter: meter).select(k, .largest, of: scores)
