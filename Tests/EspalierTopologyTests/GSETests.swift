@@ -27,11 +27,11 @@ import Testing
         expected.append((reference.pruned[0].map { cells[$0] }, reference.grown[0].map { subset[$0] }, gradient))
         #expect(expected.last!.pruned.count == k && expected.last!.grown.count == k)
         offered.append(
-          try updater.candidates(
+          updater.candidates(
             in: MadeUpProbe(weights: layer, gradient: gradient), step: step, random: world.streams))
         #expect(offered.last!.connections.cells == subset)
       }
-      let changes = try updater.changes(for: offered, step: step, random: world.streams)
+      let changes = updater.changes(for: offered, step: step, random: world.streams)
       #expect(changes.count == layers.count)
       for (layer, (change, reference)) in zip(layers, zip(changes, expected)) {
         let before = Snapshot(layer)
@@ -60,10 +60,10 @@ import Testing
         gradients: zip(subsets, gradients).map { subset, gradient in subset.map { gradient[$0] } }, k: k,
         keepsOne: true)
       let offered = try zip(layers, gradients).map { layer, gradient in
-        try updater.candidates(
+        updater.candidates(
           in: MadeUpProbe(weights: layer, gradient: gradient), step: step, random: world.streams)
       }
-      let changes = try updater.changes(for: offered, step: step, random: world.streams)
+      let changes = updater.changes(for: offered, step: step, random: world.streams)
       for (i, layer) in layers.enumerated() {
         let before = Snapshot(layer)
         #expect(changes[i].prunedPositions == reference.pruned[i])
@@ -82,10 +82,10 @@ import Testing
     let layers = try makeLayers([(4, 5, 20)], meter: world.meter, random: &world.random)
     for scope in SelectionScope.allCases {
       let updater = try GSE(schedule: world.schedule, scope: scope)
-      let offered = try updater.candidates(
+      let offered = updater.candidates(
         in: MadeUpProbe(weights: layers[0], gradient: [Float](repeating: 1, count: 20)), step: 1,
         random: world.streams)
-      let change = try updater.changes(for: [offered], step: 1, random: world.streams)[0]
+      let change = updater.changes(for: [offered], step: 1, random: world.streams)[0]
       #expect(change.prunedCount == 0 && change.grownCount == 0)
     }
   }

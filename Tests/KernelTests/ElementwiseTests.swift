@@ -89,6 +89,15 @@ import Testing
     }
   }
 
+  /// The stream's number in [0, 1): 24 bits of word index % 4 of Philox block index / 4.
+  static func uniformNumber(_ index: UInt64) -> Double {
+    let block = index / 4
+    let counter = [UInt32(truncatingIfNeeded: block), UInt32(block >> 32), key.step, key.stream]
+    var words = [UInt32](repeating: 0, count: 4)
+    esp_philox4x32(counter, [UInt32(truncatingIfNeeded: key.seed), UInt32(key.seed >> 32)], &words)
+    return Double(words[Int(index % 4)] >> 8) / 16_777_216
+  }
+
   @Test(arguments: LayerShape.allLanes, [0, 0.1, 0.5, 0.9] as [Float])
   func everyElementFollowsItsNumber(lanes: Int, probability: Float) {
     let shape = LayerShape(channels: 75, positions: 1, samples: 33, lanes: lanes)
@@ -96,7 +105,7 @@ import Testing
     for y in Self.dropout(x, shape, probability) {
       for sample in 0..<33 {
         for feature in 0..<75 {
-          let number = Double(esp_random_bits(Self.key, UInt64(sample * 75 + feature)) >> 40) / 16_777_216
+          let number = Self.uniformNumber(UInt64(sample * 75 + feature))
           let e = shape.index(sample, feature, 0)
           let expected = number >= Double(probability) ? Double(x[e]) / (1 - Double(probability)) : 0
           #expect(abs(Double(y[e]) - expected) <= 3 * LayerHarness.u * abs(expected))
