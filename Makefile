@@ -6,7 +6,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 SWIFT ?= swift
 
 # What `make train` runs; add flags with FLAGS, e.g. make train FLAGS="--seed 1 --threads 1".
-TRAIN = --model vgg16-small --dataset fashion-mnist --method gse --guide uniform --sparsity 0.98 \
+TRAIN = --model vgg16-small --dataset fashion-mnist --method gse --guide uniform --update-mode add --sparsity 0.98 \
 	--epochs 4 --batch-size 128 --lr 0.1 --warmup-epochs 0.5 --milestones 2,3 \
 	--update-every 100 --update-until 0.75
 

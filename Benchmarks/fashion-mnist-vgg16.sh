@@ -1,25 +1,30 @@
 #!/usr/bin/env bash
 # Trains VGG-16-small at 98 % sparsity on Fashion-MNIST with three seeds a method, and prints a table.
 #
-#   Benchmarks/fashion-mnist-vgg16.sh [METHOD...]     # gse static set by default; dense takes several times as long
+#   Benchmarks/fashion-mnist-vgg16.sh [METHOD[/UPDATE_MODE]...]
 #
-# Raw results go to Benchmarks/results/fashion-mnist-vgg16/METHOD-SEED.json. SEEDS and THREADS may be set.
+# gse/add gse/replace static set/add by default; dense takes several times as long. Raw results go to
+# Benchmarks/results/fashion-mnist-vgg16/METHOD-UPDATE_MODE-SEED.json. SEEDS and THREADS may be set.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-methods=("${@:-gse}")
-[ $# -gt 0 ] || methods=(gse static set)
+methods=("$@")
+[ $# -gt 0 ] || methods=(gse/add gse/replace static set/add)
 seeds=${SEEDS:-0 1 2}
 results=Benchmarks/results/fashion-mnist-vgg16
 mkdir -p "$results"
 
 make build >&2
-for method in "${methods[@]}"; do
+for choice in "${methods[@]}"; do
+  method=${choice%/*}
+  mode=${choice#"$method"}
+  mode=${mode#/}
+  mode=${mode:-replace}
   for seed in $seeds; do
     .build/release/espalier train --model vgg16-small --dataset fashion-mnist --method "$method" --sparsity 0.98 \
       --epochs 4 --batch-size 128 --lr 0.1 --warmup-epochs 0.5 --milestones 2,3 \
-      --update-every 100 --update-until 0.75 --seed "$seed" ${THREADS:+--threads "$THREADS"} --json \
-      >"$results/$method-$seed.json"
+      --update-every 100 --update-until 0.75 --update-mode "$mode" --seed "$seed" ${THREADS:+--threads "$THREADS"} --json \
+      >"$results/${choice/\//-}-$seed.json"
   done
 done
 
@@ -28,7 +33,7 @@ import glob, json, statistics, sys
 print("| method | test accuracy, mean of seeds (each) | training s | step ms, median | resident MiB | FLOPs of dense |")
 print("| --- | --- | --- | --- | --- | --- |")
 for method in sys.argv[2:]:
-    runs = [json.load(open(p)) for p in sorted(glob.glob(f"{sys.argv[1]}/{method}-*.json"))]
+    runs = [json.load(open(p)) for p in sorted(glob.glob(f"{sys.argv[1]}/{method.replace('/', '-')}-[0-9]*.json"))]
     accuracies = [r["test_accuracy"] for r in runs]
     each = ", ".join(f"{a:.4f}" for a in accuracies)
     row = [
