@@ -32,7 +32,7 @@ struct DataCommand: ParsableCommand {
     if json {
       try Terminal.json(["datasets": reports])
     } else {
-      for report in reports { Self.show(report) }
+      for report in reports { try Self.show(report) }
     }
     if let name, let report = reports.first, !report.whole {
       let problem = report.files.compactMap(\.problem).first ?? "is not whole"
@@ -61,14 +61,14 @@ struct DataCommand: ParsableCommand {
     return hash.finish()
   }
 
-  private static func show(_ report: Report) {
-    Terminal.result("\(report.name): \(report.whole ? "whole" : "not whole")")
-    for folder in report.folders { Terminal.result("  looked in \(folder)") }
+  private static func show(_ report: Report) throws {
+    try Terminal.result("\(report.name): \(report.whole ? "whole" : "not whole")")
+    for folder in report.folders { try Terminal.result("  looked in \(folder)") }
     for file in report.files {
       let size = file.bytes.map { "\($0) bytes" } ?? "absent"
-      Terminal.result("  \(file.path ?? file.name): \(size)\(file.sha256.map { ", sha256 \($0)" } ?? "")")
-      if let problem = file.problem { Terminal.result("    \(problem)") }
+      try Terminal.result("  \(file.path ?? file.name): \(size)\(file.sha256.map { ", sha256 \($0)" } ?? "")")
+      if let problem = file.problem { try Terminal.result("    \(problem)") }
     }
-    if !report.whole { Terminal.result("  to get it: \(report.hint)") }
+    if !report.whole { try Terminal.result("  to get it: \(report.hint)") }
   }
 }

@@ -26,7 +26,7 @@ struct DoctorCommand: ParsableCommand {
     let result = Result(environment: RunEnvironment(context), datasets: datasets)
     guard !json else { return try Terminal.json(result) }
     let environment = result.environment
-    Terminal.result(
+    try Terminal.result(
       """
       espalier          \(environment.version)
       processor         \(environment.processor), \(environment.processors) usable
@@ -36,7 +36,7 @@ struct DoctorCommand: ParsableCommand {
       OpenBLAS          \(environment.openblas)
       """)
     for dataset in datasets {
-      Terminal.result("data set          \(dataset.name): \(dataset.whole ? "found" : "not found")")
+      try Terminal.result("data set          \(dataset.name): \(dataset.whole ? "found" : "not found")")
     }
   }
 }

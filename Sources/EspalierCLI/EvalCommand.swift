@@ -34,12 +34,17 @@ struct EvalCommand: ParsableCommand {
       ? checkpoint.sparseModel(context: context)
       : checkpoint.model(
         factory: DenseLayerFactory(random: CounterRandom(seed: information.seed), context: context), context: context)
-    let description = try DatasetCatalog.description(of: information.dataset)
-    let dataset = try DatasetCatalog.load(name: information.dataset, directory: dataDir)
-    let evaluator = Evaluator(
-      dataset: dataset, normalization: description.normalization, spec: checkpoint.spec,
-      batchSize: batchSize ?? information.batchSize, context: context)
-    let loss = try evaluator(model)
+    let loss = try Self.fitting(checkpointPath) {
+      let description = try DatasetCatalog.description(of: information.dataset)
+      let dataset = try DatasetCatalog.load(name: information.dataset, directory: dataDir)
+      let evaluator = try Evaluator(
+        dataset: dataset, normalization: description.normalization, spec: checkpoint.spec,
+        batchSize: batchSize ?? information.batchSize, context: context)
+      return try evaluator(model)
+    }
+    guard loss.total.isFinite else {
+      throw EspalierError.diverged("\(checkpointPath): the test loss is \(loss.mean); the weights are not usable")
+    }
     let result = Result(
       checkpoint: checkpointPath, model: information.model.name, dataset: information.dataset,
       method: information.method, step: information.step, samples: loss.samples,
@@ -48,8 +53,18 @@ struct EvalCommand: ParsableCommand {
     if json {
       try Terminal.json(result)
     } else {
-      Terminal.result(String(format: "test accuracy  %.4f\ntest loss      %.4f", result.testAccuracy, result.testLoss))
-      Terminal.result("checkpoint     \(checkpointPath)")
+      try Terminal.result(
+        String(format: "test accuracy  %.4f\ntest loss      %.4f", result.testAccuracy, result.testLoss))
+      try Terminal.result("checkpoint     \(checkpointPath)")
+    }
+  }
+
+  /// Runs `body`; what a checkpoint's own words make wrong is the checkpoint's fault, not the caller's.
+  private static func fitting<R>(_ path: String, _ body: () throws -> R) throws -> R {
+    do {
+      return try body()
+    } catch let error as EspalierError where error.kind == .usage {
+      throw EspalierError.input("\(path): \(error.message)")
     }
   }
 

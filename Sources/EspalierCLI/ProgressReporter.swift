@@ -53,7 +53,7 @@ final class ProgressReporter: TrainingObserver {
       record.step, timetable.steps, record.trainLoss, record.trainAccuracy, record.imagesPerSecond, Self.clock(left),
       ProcessMemory.residentBytes >> 20)
     if isTerminal {
-      FileHandle.standardError.write(Data("\r\u{1B}[K\(line)".utf8))
+      Terminal.progress("\r\u{1B}[K\(line)")
       hasOpenLine = true
     } else {
       Terminal.note(line)
@@ -62,7 +62,7 @@ final class ProgressReporter: TrainingObserver {
   }
 
   private func closeLine() {
-    if hasOpenLine { FileHandle.standardError.write(Data("\r\u{1B}[K".utf8)) }
+    if hasOpenLine { Terminal.progress("\r\u{1B}[K") }
     hasOpenLine = false
   }
 

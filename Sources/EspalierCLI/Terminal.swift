@@ -1,14 +1,25 @@
+import EspalierCore
 import Foundation
 
 /// Standard output carries the result, standard error the log and the progress.
 enum Terminal {
   /// Prints a line of the result.
-  static func result(_ line: String) {
-    FileHandle.standardOutput.write(Data((line + "\n").utf8))
+  ///
+  /// - Throws: `EspalierError.write` where standard output takes no more.
+  static func result(_ line: String) throws {
+    do {
+      try FileHandle.standardOutput.write(contentsOf: Data((line + "\n").utf8))
+    } catch {
+      throw EspalierError.write("standard output: cannot write the result: \(error.reason)")
+    }
   }
 
-  static func note(_ line: String) {
-    FileHandle.standardError.write(Data((line + "\n").utf8))
+  /// Prints a line of the log. A log that cannot be written stops nothing.
+  static func note(_ line: String) { progress(line + "\n") }
+
+  /// Prints to standard error as it is.
+  static func progress(_ text: String) {
+    try? FileHandle.standardError.write(contentsOf: Data(text.utf8))
   }
 
   static func error(_ message: String) { note("espalier: error: \(message)") }
@@ -17,7 +28,7 @@ enum Terminal {
 
   /// Prints `value` as one JSON object.
   static func json(_ value: some Encodable) throws {
-    result(String(decoding: try JSONOutput.encode(value), as: UTF8.self))
+    try result(String(decoding: try JSONOutput.encode(value), as: UTF8.self))
   }
 }
 

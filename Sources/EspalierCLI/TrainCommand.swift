@@ -15,14 +15,14 @@ struct TrainCommand: ParsableCommand {
 
   func run() throws {
     let configuration = try flags.resolve()
-    let context = try ComputeContext(threads: configuration.threads, gamma: max(1, configuration.gamma))
+    let context = try ComputeContext(threads: configuration.threads, gamma: configuration.gamma)
     let session = try TrainingSession(configuration, context: context)
     let folder = try RunFolder(configuration, context: context)
     let reporter = ProgressReporter(folder: folder, timetable: session.trainer.timetable)
     do {
       let result = try session.run(reporter: reporter, folder: folder)
       try folder.write(result, to: "result.json")
-      if json { try Terminal.json(result) } else { Terminal.result(result.summary(folder: folder.path)) }
+      if json { try Terminal.json(result) } else { try Terminal.result(result.summary(folder: folder.path)) }
     } catch let error as EspalierError {
       reporter.log("stopped: \(error.message)")
       if json, error.kind == .diverged {

@@ -80,8 +80,8 @@ struct TrainFlags: ParsableArguments {
       throw EspalierError.usage("sparsity: \(run.sparsity) is out of range; expected 0 <= sparsity < 1")
     }
     run.gamma = gamma ?? run.gamma
-    guard run.gamma > 0, run.gamma <= 1e6 else {
-      throw EspalierError.usage("gamma: \(run.gamma) is out of range; expected above 0 and at most 1000000")
+    guard run.gamma > 0, run.gamma <= 1000 else {
+      throw EspalierError.usage("gamma: \(run.gamma) is out of range; expected above 0 and at most 1000")
     }
     run.alpha = alpha ?? run.alpha
     run.updateUntil = updateUntil ?? run.updateUntil

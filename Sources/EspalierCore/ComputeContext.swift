@@ -12,11 +12,14 @@ public final class ComputeContext {
   /// - Parameters:
   ///   - threads: at least 1; by default one for each processor that this process may use.
   ///   - gamma: candidates a connection that the allocation rule allows for.
-  /// - Throws: `EspalierError.usage` for a bad number of threads or ESPALIER_ISA.
+  /// - Throws: `EspalierError.usage` for a bad number of threads, gamma or ESPALIER_ISA.
   public init(threads: Int? = nil, instructionSet: InstructionSet? = nil, gamma: Double = 1) throws {
     let threads = threads ?? Self.processors
     guard (1...4096).contains(threads) else {
       throw EspalierError.usage("threads: \(threads) is out of range; expected 1 to 4096")
+    }
+    guard gamma >= 0, gamma <= 1000 else {
+      throw EspalierError.usage("gamma: \(gamma) is out of range; expected 0 to 1000")
     }
     self.threads = threads
     self.instructionSet = try instructionSet ?? .selected()

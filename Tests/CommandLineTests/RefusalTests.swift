@@ -38,6 +38,8 @@ extension RefusedArguments {
     RefusedArguments("train --model mlp --hidden 64,x", "hidden", "64,x"),
     RefusedArguments("train --model mlp --hidden 0", "hidden"),
     RefusedArguments("train --model mlp --hidden 2147483648,2147483648", "hidden"),
+    RefusedArguments("train --model mlp --hidden 16777216,16777216", "layers.0", "connections"),
+    RefusedArguments("train --model mlp --hidden 2000000,16000000 --sparsity 0.9999", "connections"),
     RefusedArguments("train --width 0", "width"), RefusedArguments("train --width nan", "width"),
     RefusedArguments("train --batch-size 0", "batch-size"), RefusedArguments("train --batch-size 60001", "batch-size"),
     RefusedArguments("train --batch-size 1.5", "batch-size"), RefusedArguments("train --epochs 0", "epochs"),

@@ -183,6 +183,26 @@ extension CommandLineTests {
       #expect(FileManager.default.fileExists(atPath: folder + "/config.yaml"))
       #expect(program.errorLines.last?.hasPrefix("espalier: error: diverged at step") == true)
     }
+
+    /// The last step's weights are first used by the evaluation.
+    @Test func divergenceInTheLastStepIsReported() throws {
+      let output = try IDXFolder()
+      let program = try RunProgram.espalier(
+        ["train", "--json", "--model", "mlp", "--hidden", "32", "--lr", "1e38", "--warmup-epochs", "0"]
+          + ["--max-steps", "1", "--output", output.path])
+      #expect(program.status == 70)
+      #expect((try program.json()["stopped"] as? String)?.contains("test loss") == true)
+    }
+
+    @Test func aFullStandardOutputIsAWriteError() throws {
+      let output = try IDXFolder()
+      let tests = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+      let path = URL(fileURLWithPath: tests).deletingLastPathComponent().appendingPathComponent("espalier").path
+      let arguments = "train --json --model mlp --hidden 8 --max-steps 2 --output '\(output.path)'"
+      let program = try RunProgram.tool(["sh", "-c", "'\(path)' \(arguments) > /dev/full"])
+      #expect(program.status == 74)
+      #expect(program.errorLines.last?.hasPrefix("espalier: error: standard output") == true)
+    }
   }
 
   /// Same seed, same weights.

@@ -53,7 +53,7 @@ import Testing
     try Checkpoint.save(run.model, information, to: folder.path + "/a", temporary: folder.path)
     let context = try ComputeContext(threads: 3)
     let loaded = try Checkpoint(path: folder.path + "/a").sparseModel(context: context)
-    let evaluator = Evaluator(
+    let evaluator = try Evaluator(
       dataset: setup.dataset, normalization: TrainingSetup.normalization, spec: loaded.spec,
       batchSize: information.batchSize, context: context)
     let loss = try evaluator(loaded)

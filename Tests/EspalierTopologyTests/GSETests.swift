@@ -59,7 +59,7 @@ import Testing
         weights: layers.map { $0.matrix.withValues { Array($0) } },
         gradients: zip(subsets, gradients).map { subset, gradient in subset.map { gradient[$0] } }, k: k,
         keepsOne: true)
-      let offered = try zip(layers, gradients).map { layer, gradient in
+      let offered = zip(layers, gradients).map { layer, gradient in
         updater.candidates(
           in: MadeUpProbe(weights: layer, gradient: gradient), step: step, random: world.streams)
       }

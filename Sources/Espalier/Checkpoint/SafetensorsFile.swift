@@ -3,7 +3,8 @@ import EspalierCore
 /// A safetensors file, open for reading: its header is checked and held, its tensors are read one at a time.
 ///
 /// Format: `u64` little-endian N, N bytes of JSON (`"name": {"dtype", "shape", "data_offsets"}` and
-/// `"__metadata__"`), then the tensors, little-endian and row-major. Nothing larger than the file is ever allocated.
+/// `"__metadata__"`), then the tensors, little-endian and row-major. What is allocated while
+/// opening stays in proportion to the file's size.
 /// Source: the format's description in github.com/huggingface/safetensors.
 public final class SafetensorsFile: Sendable {
   /// One tensor of the file.

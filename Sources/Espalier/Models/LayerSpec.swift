@@ -45,6 +45,14 @@ public struct WeightLayer: Sendable, Hashable {
 }
 
 extension LayerSpec {
+  /// The prefix of its parameters' names, if it has any.
+  var name: String? {
+    switch self {
+    case .convolution(let name, _, _, _), .linear(let name, _, _), .batchNorm(let name, _): name
+    case .relu, .maxPool, .averagePool, .dropout, .flatten: nil
+    }
+  }
+
   /// The size that the layer makes of `input`.
   ///
   /// - Throws: `EspalierError.usage` where the layer does not fit.

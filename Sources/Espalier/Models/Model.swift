@@ -1,5 +1,6 @@
 import EspalierCore
 import EspalierTopology
+import Foundation
 
 /// A model with weights: the layers of a description, in order.
 public struct Model {
@@ -62,7 +63,7 @@ public struct Model {
     sparseParameters.isEmpty ? spec.weightLayers.map(\.shape.size) : sparseParameters.map(\.count)
   }
 
-  /// Structure both ways, values, gradient and optimizer state of all weight layers.
+  /// Structure both ways, values, gradient and optimizer state of all sparse layers.
   public var weightStateBytes: Int {
     parameters.reduce(0) { sum, parameter in
       if let sparse = parameter as? SparseParameter { return sum + sparse.bytes }
@@ -72,6 +73,9 @@ public struct Model {
 }
 
 extension Model {
+  /// Structure both ways, values both ways, gradient and momentum.
+  private static let bytesPerConnection = 28
+
   /// A sparse model with a random graph: budgets by `distribution`, weights by fan-in.
   ///
   /// - Throws: `EspalierError.usage` for a sparsity that the model cannot have.
@@ -80,6 +84,13 @@ extension Model {
     context: ComputeContext
   ) throws {
     let budgets = try distribution.budgets(for: spec.weightLayers.map(\.shape), sparsity: sparsity)
+    let bytes = Double(budgets.reduce(0, +)) * Double(Self.bytesPerConnection)
+    let memory = Double(ProcessInfo.processInfo.physicalMemory)
+    guard bytes < memory else {
+      throw EspalierError.usage(
+        "\(spec.name): \(budgets.reduce(0, +)) connections need some \(Int(bytes / 1e9)) GB, this machine has \(Int(memory / 1e9)) GB; use a higher sparsity or a narrower model"
+      )
+    }
     let factory = SparseLayerFactory(budgets: budgets, random: random, context: context)
     try self.init(spec, factory: factory, random: random, context: context)
   }

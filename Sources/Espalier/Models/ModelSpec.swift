@@ -32,7 +32,8 @@ public struct ModelSpec: Sendable, Hashable {
         "\(name): the last layer has \(size.channels) x \(size.height) x \(size.width) outputs, expected \(classes) classes"
       )
     }
-    guard Set(weightLayers.map(\.shape.name)).count == weightLayers.count else {
+    let names = layers.compactMap(\.name)
+    guard Set(names).count == names.count else {
       throw EspalierError.usage("\(name): two layers have the same name")
     }
     self.weightLayers = weightLayers

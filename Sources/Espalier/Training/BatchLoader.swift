@@ -10,7 +10,15 @@ struct BatchLoader {
   init(
     _ split: ImageSplit, of dataset: ImageDataset, normalization: Normalization, input: FeatureSize,
     context: ComputeContext
-  ) {
+  ) throws {
+    guard dataset.channels == input.channels || dataset.channels == 1, dataset.height <= input.height,
+      dataset.width <= input.width, [1, input.channels].contains(normalization.mean.count),
+      normalization.deviation.count == normalization.mean.count
+    else {
+      throw EspalierError.usage(
+        "data set \(dataset.name): images of \(dataset.channels) x \(dataset.height) x \(dataset.width) with \(normalization.mean.count) means do not fit a model that takes \(input.channels) x \(input.height) x \(input.width)"
+      )
+    }
     self.split = split
     self.context = context
     func repeated(_ values: [Float]) -> [Float] {

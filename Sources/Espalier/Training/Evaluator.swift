@@ -7,11 +7,17 @@ public struct Evaluator {
   private let context: ComputeContext
   private let batchSize: Int
 
+  /// - Throws: `EspalierError.usage` where the data set's classes or images do not fit the model.
   public init(
     dataset: ImageDataset, normalization: Normalization, spec: ModelSpec, batchSize: Int = 128,
     context: ComputeContext
-  ) {
-    loader = BatchLoader(dataset.test, of: dataset, normalization: normalization, input: spec.input, context: context)
+  ) throws {
+    guard dataset.classes == spec.classes else {
+      throw EspalierError.usage(
+        "\(spec.name): has \(spec.classes) classes, data set \(dataset.name) has \(dataset.classes)")
+    }
+    loader = try BatchLoader(
+      dataset.test, of: dataset, normalization: normalization, input: spec.input, context: context)
     self.batchSize = batchSize
     self.context = context
   }

@@ -27,10 +27,6 @@ public final class Trainer {
     model: Model, dataset: ImageDataset, normalization: Normalization, options: TrainingOptions,
     updater: (any TopologyUpdater)? = nil, updateMode: UpdateMode = .replace, context: ComputeContext
   ) throws {
-    guard dataset.classes == model.spec.classes else {
-      throw EspalierError.usage(
-        "\(model.spec.name): has \(model.spec.classes) classes, data set \(dataset.name) has \(dataset.classes)")
-    }
     timetable = try TrainingTimetable(options, trainingSamples: dataset.train.count)
     self.model = model
     self.options = options
@@ -39,9 +35,9 @@ public final class Trainer {
     self.random = random
     optimizer = SGD(momentum: Float(options.momentum), weightDecay: Float(options.weightDecay))
     augmentation = options.augments ? Augmentation() : nil
-    loader = BatchLoader(
+    loader = try BatchLoader(
       dataset.train, of: dataset, normalization: normalization, input: model.spec.input, context: context)
-    evaluator = Evaluator(
+    evaluator = try Evaluator(
       dataset: dataset, normalization: normalization, spec: model.spec, batchSize: options.batchSize, context: context)
     flops = FlopCounter(model)
     topology = try updater.map {
@@ -90,6 +86,10 @@ public final class Trainer {
       try report(step, loss: loss, update: update, to: observer)
     }
     let test = try evaluator(model)
+    guard test.total.isFinite else {
+      throw EspalierError.diverged(
+        "diverged by the end of epoch \(epoch + 1): the test loss is \(test.mean); try a lower learning rate")
+    }
     let record = EpochRecord(
       epoch: epoch + 1, trainLoss: total / Double(max(1, steps)), testLoss: test.mean,
       testAccuracy: Double(test.correct) / Double(test.samples))

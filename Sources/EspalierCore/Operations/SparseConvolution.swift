@@ -42,6 +42,12 @@ public struct ConvolutionGeometry: Sendable, Hashable {
   /// The geometry as kernels take it, for images of shape `input` and `outputs` channels.
   package func kernelShape(input: ActivationShape, outputs: Int) throws -> esp_conv_shape {
     let (height, width) = try outputSize(height: input.height, width: input.width)
+    let padded = (input.height + 2 * kernelHeight) * (input.width + 2 * kernelWidth) * input.lanes
+    guard max(input.channels, outputs) * padded * stride * stride <= Int(UInt32.max) else {
+      throw EspalierError.usage(
+        "convolution: \(input.channels) to \(outputs) channels of \(input.height) x \(input.width) are more than 32-bit offsets reach in a block of \(input.lanes) samples"
+      )
+    }
     return esp_conv_shape(
       in_channels: input.channels, in_height: input.height, in_width: input.width, out_channels: outputs,
       out_height: height, out_width: width, kernel_height: kernelHeight, kernel_width: kernelWidth, stride: stride,

@@ -50,8 +50,17 @@ extension Distribution {
       throw EspalierError.usage(
         "sparsity: \(sparsity) leaves \(total) connections for \(layers.count) layers; expected at least one a layer")
     }
-    return settle(shares(of: layers, total: total), layers: layers, total: total)
+    let budgets = settle(shares(of: layers, total: total), layers: layers, total: total)
+    for (layer, budget) in zip(layers, budgets) where budget > Self.mostConnections {
+      throw EspalierError.usage(
+        "sparsity: \(sparsity) gives layer \(layer.name) (\(layer.rows) x \(layer.columns)) \(budget) connections; a layer holds at most \(Self.mostConnections): use a higher sparsity or a narrower layer"
+      )
+    }
+    return budgets
   }
+
+  /// Positions of connections are 32-bit numbers, the largest of which marks a grown one.
+  private static var mostConnections: Int { Int(UInt32.max) - 1 }
 
   /// Real-valued budgets that add up to `total`, with the clipped layers at their size.
   private func shares(of layers: [SparseLayerShape], total: Int) -> [Double] {

@@ -11,10 +11,10 @@ public struct GSE: TopologyUpdater {
   public let gamma: Double
   public let scope: SelectionScope
 
-  /// - Throws: `EspalierError.usage` for a gamma that is not a positive finite number.
+  /// - Throws: `EspalierError.usage` for a gamma outside of 0 < gamma <= 1000.
   public init(schedule: UpdateSchedule, gamma: Double = 1, scope: SelectionScope = .local) throws {
-    guard gamma > 0, gamma.isFinite else {
-      throw EspalierError.usage("gamma: \(gamma) is out of range; expected a number above 0")
+    guard gamma > 0, gamma <= 1000 else {
+      throw EspalierError.usage("gamma: \(gamma) is out of range; expected above 0 and at most 1000")
     }
     self.schedule = schedule
     self.gamma = gamma
