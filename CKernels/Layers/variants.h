@@ -14,20 +14,14 @@
 
 #define ESP_INLINE static inline __attribute__((always_inline))
 
-/// Defines kernels_of(isa), which picks from the variants of `type` named <type>_scalar and <type>_avx2.
-#if defined(__x86_64__)
-#define ESP_DEFINE_KERNELS_OF(type)                                                 \
-  static const type *kernels_of(esp_isa isa) {                                      \
-    static const type *const table[ESP_ISA_COUNT] = {&type##_scalar, &type##_avx2}; \
-    return table[isa];                                                              \
+/// Defines kernels_of(isa), which picks from the variants of `type` named <type>_scalar and <type>_avx2. These kernels
+/// wait for memory: AVX-512 takes AVX2's, and what the compiler makes of the scalar variant for ARM is NEON already.
+#define ESP_DEFINE_KERNELS_OF(type)                                               \
+  static const type *kernels_of(esp_isa isa) {                                    \
+    static const type *const table[ESP_ISA_COUNT] =                               \
+        ESP_VARIANTS(&type##_scalar, &type##_avx2, &type##_avx2, &type##_scalar); \
+    return table[isa];                                                            \
   }
-#else
-#define ESP_DEFINE_KERNELS_OF(type)            \
-  static const type *kernels_of(esp_isa isa) { \
-    (void)isa;                                 \
-    return &type##_scalar;                     \
-  }
-#endif
 
 /// Blocks that hold `samples` samples.
 static inline size_t esp_block_count(size_t samples, size_t lanes) {

@@ -5,7 +5,7 @@ import Foundation
 public struct InstructionSet: Sendable, Hashable, CustomStringConvertible {
   package let isa: esp_isa
 
-  /// `scalar`, `avx2`: the names that ESPALIER_ISA takes.
+  /// `scalar`, `avx2`, `avx512`, `neon`: the names that ESPALIER_ISA takes.
   public var name: String { String(cString: esp_isa_name(isa)) }
   public var description: String { name }
 

@@ -16,6 +16,8 @@ import Testing
   @Test func namesAreThoseOfTheEnvironmentVariable() {
     #expect(String(cString: esp_isa_name(ESP_ISA_SCALAR)) == "scalar")
     #expect(String(cString: esp_isa_name(ESP_ISA_AVX2)) == "avx2")
+    #expect(String(cString: esp_isa_name(ESP_ISA_AVX512)) == "avx512")
+    #expect(String(cString: esp_isa_name(ESP_ISA_NEON)) == "neon")
     #expect(esp_isa_name(ESP_ISA_COUNT) == nil)
   }
 

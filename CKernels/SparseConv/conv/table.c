@@ -2,14 +2,8 @@
 
 #include "conv.h"
 
-static esp_conv_band_outputs *const variants[ESP_ISA_COUNT] = {
-    [ESP_ISA_SCALAR] = esp_conv_band_outputs_scalar,
-#if defined(__x86_64__)
-    [ESP_ISA_AVX2] = esp_conv_band_outputs_avx2,
-#else
-    [ESP_ISA_AVX2] = esp_conv_band_outputs_scalar,
-#endif
-};
+static esp_conv_band_outputs *const variants[ESP_ISA_COUNT] = ESP_VARIANTS(
+    esp_conv_band_outputs_scalar, esp_conv_band_outputs_avx2, esp_conv_band_outputs_avx2, esp_conv_band_outputs_scalar);
 
 esp_conv_shape esp_conv_input_gradient_shape(const esp_conv_shape *forward) {
   assert(forward->input_dilation == 1);

@@ -3,14 +3,9 @@
 
 #include "conv_sddmm.h"
 
-static esp_conv_sddmm_connections *const variants[ESP_ISA_COUNT] = {
-    [ESP_ISA_SCALAR] = esp_conv_sddmm_connections_scalar,
-#if defined(__x86_64__)
-    [ESP_ISA_AVX2] = esp_conv_sddmm_connections_avx2,
-#else
-    [ESP_ISA_AVX2] = esp_conv_sddmm_connections_scalar,
-#endif
-};
+static esp_conv_sddmm_connections *const variants[ESP_ISA_COUNT] =
+    ESP_VARIANTS(esp_conv_sddmm_connections_scalar, esp_conv_sddmm_connections_avx2, esp_conv_sddmm_connections_avx2,
+                 esp_conv_sddmm_connections_scalar);
 
 /// Output rows of a band: as many as keep one channel's part of D in the first-level cache (16 KiB) and all of D's and
 /// X's in the second (1 MiB), but enough for 32 positions, over which the cost of starting on a connection is spread.

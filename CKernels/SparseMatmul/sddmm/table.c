@@ -3,14 +3,8 @@
 
 #include "sddmm.h"
 
-static esp_sddmm_connections *const variants[ESP_ISA_COUNT] = {
-    [ESP_ISA_SCALAR] = esp_sddmm_connections_scalar,
-#if defined(__x86_64__)
-    [ESP_ISA_AVX2] = esp_sddmm_connections_avx2,
-#else
-    [ESP_ISA_AVX2] = esp_sddmm_connections_scalar,
-#endif
-};
+static esp_sddmm_connections *const variants[ESP_ISA_COUNT] = ESP_VARIANTS(
+    esp_sddmm_connections_scalar, esp_sddmm_connections_avx2, esp_sddmm_connections_avx2, esp_sddmm_connections_scalar);
 
 void esp_sddmm_f32(esp_isa isa, const esp_csr *pattern, size_t blocks, size_t lanes, const float *restrict x,
                    const float *restrict d, float *restrict g, int threads) {

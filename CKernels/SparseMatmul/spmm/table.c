@@ -2,14 +2,8 @@
 
 #include "spmm.h"
 
-static esp_spmm_rows *const variants[ESP_ISA_COUNT] = {
-    [ESP_ISA_SCALAR] = esp_spmm_rows_scalar,
-#if defined(__x86_64__)
-    [ESP_ISA_AVX2] = esp_spmm_rows_avx2,
-#else
-    [ESP_ISA_AVX2] = esp_spmm_rows_scalar,
-#endif
-};
+static esp_spmm_rows *const variants[ESP_ISA_COUNT] =
+    ESP_VARIANTS(esp_spmm_rows_scalar, esp_spmm_rows_avx2, esp_spmm_rows_avx2, esp_spmm_rows_scalar);
 
 /// First row of part `part` of `parts` row ranges with about equal numbers of connections and rows.
 static size_t first_row(const esp_csr *w, size_t part, size_t parts) {

@@ -1,0 +1,60 @@
+#ifndef ESP_VECTOR_H
+#define ESP_VECTOR_H
+
+#include <immintrin.h>
+
+/// A kernel's words for vectors, with AVX2 and FMA: see also avx512.h and neon.h, which define the same.
+#define ESP_TARGET __attribute__((target("avx2,fma")))
+#define ESP_VEC ESP_TARGET __attribute__((always_inline)) static inline
+
+/// Floats in a vector.
+enum { esp_vec_floats = 8, esp_vec_registers = 16 };
+typedef __m256 esp_vec;
+
+ESP_VEC esp_vec esp_vec_zero(void) {
+  return _mm256_setzero_ps();
+}
+
+ESP_VEC esp_vec esp_vec_set(float x) {
+  return _mm256_set1_ps(x);
+}
+
+ESP_VEC esp_vec esp_vec_load(const float *p) {
+  return _mm256_loadu_ps(p);
+}
+
+ESP_VEC void esp_vec_store(float *p, esp_vec v) {
+  _mm256_storeu_ps(p, v);
+}
+
+ESP_VEC esp_vec esp_vec_add(esp_vec a, esp_vec b) {
+  return _mm256_add_ps(a, b);
+}
+
+ESP_VEC esp_vec esp_vec_mul(esp_vec a, esp_vec b) {
+  return _mm256_mul_ps(a, b);
+}
+
+/// a * b + c, rounded once.
+ESP_VEC esp_vec esp_vec_fma(esp_vec a, esp_vec b, esp_vec c) {
+  return _mm256_fmadd_ps(a, b, c);
+}
+
+/// Element i of the result is the sum of v[i]'s elements, ((v0 + v2) + (v1 + v3)) + ((v4 + v6) + (v5 + v7)) for every
+/// i: a sum does not depend on the slot it is taken in.
+ESP_VEC esp_vec esp_vec_reduce(const esp_vec v[esp_vec_floats]) {
+  __m256 pairs[4];
+  for (int i = 0; i < 4; i++) {
+    const __m256 a = v[2 * i], b = v[2 * i + 1];
+    pairs[i] = _mm256_add_ps(_mm256_blend_ps(a, b, 0xCC), _mm256_shuffle_ps(a, b, _MM_SHUFFLE(1, 0, 3, 2)));
+  }
+  __m256 halves[2];
+  for (int i = 0; i < 2; i++) {
+    const __m256 a = pairs[2 * i], b = pairs[2 * i + 1];
+    halves[i] = _mm256_add_ps(_mm256_shuffle_ps(a, b, _MM_SHUFFLE(2, 0, 2, 0)),
+                              _mm256_shuffle_ps(a, b, _MM_SHUFFLE(3, 1, 3, 1)));
+  }
+  return _mm256_add_ps(_mm256_blend_ps(halves[0], halves[1], 0xF0), _mm256_permute2f128_ps(halves[0], halves[1], 0x21));
+}
+
+#endif

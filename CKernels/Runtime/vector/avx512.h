@@ -1,0 +1,68 @@
+#ifndef ESP_VECTOR_H
+#define ESP_VECTOR_H
+
+#include <immintrin.h>
+
+/// A kernel's words for vectors, with AVX-512 (F, VL, BW and DQ): see also avx2.h and neon.h, which define the same.
+#define ESP_TARGET __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")))
+#define ESP_VEC ESP_TARGET __attribute__((always_inline)) static inline
+
+/// Floats in a vector.
+enum { esp_vec_floats = 16, esp_vec_registers = 32 };
+typedef __m512 esp_vec;
+
+ESP_VEC esp_vec esp_vec_zero(void) {
+  return _mm512_setzero_ps();
+}
+
+ESP_VEC esp_vec esp_vec_set(float x) {
+  return _mm512_set1_ps(x);
+}
+
+ESP_VEC esp_vec esp_vec_load(const float *p) {
+  return _mm512_loadu_ps(p);
+}
+
+ESP_VEC void esp_vec_store(float *p, esp_vec v) {
+  _mm512_storeu_ps(p, v);
+}
+
+ESP_VEC esp_vec esp_vec_add(esp_vec a, esp_vec b) {
+  return _mm512_add_ps(a, b);
+}
+
+ESP_VEC esp_vec esp_vec_mul(esp_vec a, esp_vec b) {
+  return _mm512_mul_ps(a, b);
+}
+
+/// a * b + c, rounded once.
+ESP_VEC esp_vec esp_vec_fma(esp_vec a, esp_vec b, esp_vec c) {
+  return _mm512_fmadd_ps(a, b, c);
+}
+
+/// The numbers a, b, c, d of the quarters that a quarter of the result is made of: two of `x`, two of `y`.
+#define ESP_QUARTERS(x, y, a, b, c, d) _mm512_shuffle_f32x4(x, y, _MM_SHUFFLE(d, c, b, a))
+
+/// Element i of the result is the sum of v[i]'s elements, by one tree for every i: a sum does not depend on the slot it
+/// is taken in.
+ESP_VEC esp_vec esp_vec_reduce(const esp_vec v[esp_vec_floats]) {
+  __m512 pairs[8];
+  for (int i = 0; i < 8; i++) {
+    const __m512 a = v[2 * i], b = v[2 * i + 1];
+    pairs[i] = _mm512_add_ps(_mm512_mask_blend_ps(0xCCCC, a, b), _mm512_shuffle_ps(a, b, _MM_SHUFFLE(1, 0, 3, 2)));
+  }
+  __m512 fours[4];
+  for (int i = 0; i < 4; i++) {
+    const __m512 a = pairs[2 * i], b = pairs[2 * i + 1];
+    fours[i] = _mm512_add_ps(_mm512_shuffle_ps(a, b, _MM_SHUFFLE(2, 0, 2, 0)),
+                             _mm512_shuffle_ps(a, b, _MM_SHUFFLE(3, 1, 3, 1)));
+  }
+  __m512 halves[2];
+  for (int i = 0; i < 2; i++) {
+    const __m512 a = fours[2 * i], b = fours[2 * i + 1];
+    halves[i] = _mm512_add_ps(ESP_QUARTERS(a, b, 0, 1, 0, 1), ESP_QUARTERS(a, b, 2, 3, 2, 3));
+  }
+  return _mm512_add_ps(ESP_QUARTERS(halves[0], halves[1], 0, 2, 0, 2), ESP_QUARTERS(halves[0], halves[1], 1, 3, 1, 3));
+}
+
+#endif

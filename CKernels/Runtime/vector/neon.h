@@ -1,0 +1,50 @@
+#ifndef ESP_VECTOR_H
+#define ESP_VECTOR_H
+
+#include <arm_neon.h>
+
+/// A kernel's words for vectors, with NEON, which every 64-bit ARM processor has: see also avx2.h and avx512.h, which
+/// define the same.
+#define ESP_TARGET
+#define ESP_VEC ESP_TARGET __attribute__((always_inline)) static inline
+
+/// Floats in a vector.
+enum { esp_vec_floats = 4, esp_vec_registers = 32 };
+typedef float32x4_t esp_vec;
+
+ESP_VEC esp_vec esp_vec_zero(void) {
+  return vdupq_n_f32(0);
+}
+
+ESP_VEC esp_vec esp_vec_set(float x) {
+  return vdupq_n_f32(x);
+}
+
+ESP_VEC esp_vec esp_vec_load(const float *p) {
+  return vld1q_f32(p);
+}
+
+ESP_VEC void esp_vec_store(float *p, esp_vec v) {
+  vst1q_f32(p, v);
+}
+
+ESP_VEC esp_vec esp_vec_add(esp_vec a, esp_vec b) {
+  return vaddq_f32(a, b);
+}
+
+ESP_VEC esp_vec esp_vec_mul(esp_vec a, esp_vec b) {
+  return vmulq_f32(a, b);
+}
+
+/// a * b + c, rounded once.
+ESP_VEC esp_vec esp_vec_fma(esp_vec a, esp_vec b, esp_vec c) {
+  return vfmaq_f32(c, a, b);
+}
+
+/// Element i of the result is the sum of v[i]'s elements, (v0 + v1) + (v2 + v3) for every i: a sum does not depend on
+/// the slot it is taken in.
+ESP_VEC esp_vec esp_vec_reduce(const esp_vec v[esp_vec_floats]) {
+  return vpaddq_f32(vpaddq_f32(v[0], v[1]), vpaddq_f32(v[2], v[3]));
+}
+
+#endif
