@@ -1,0 +1,75 @@
+"""Espalier's C kernels through ctypes, for comparisons in one process."""
+
+import ctypes
+
+import numpy as np
+
+LANES = 32
+
+
+class Csr(ctypes.Structure):
+    _fields_ = [("rows", ctypes.c_size_t), ("columns", ctypes.c_size_t), ("row_starts", ctypes.c_void_p),
+                ("column_indices", ctypes.c_void_p)]
+
+
+def pointer(array):
+    return array.ctypes.data_as(ctypes.c_void_p)
+
+
+class Kernels:
+    def __init__(self, path):
+        self.library = ctypes.CDLL(path)
+        self.isa = self.library.esp_isa_best()
+        self.library.esp_isa_name.restype = ctypes.c_char_p
+        self.isa_name = self.library.esp_isa_name(self.isa).decode()
+
+
+class Structure:
+    """A scipy CSR's structure as the kernels take it."""
+
+    def __init__(self, matrix):
+        self.starts, self.columns = matrix.indptr.astype(np.uint64), matrix.indices.astype(np.uint32)
+        self.csr = Csr(*matrix.shape, pointer(self.starts), pointer(self.columns))
+
+
+def blocked(matrix):
+    """[features, batch] as [blocks, features, lanes]."""
+    features, batch = matrix.shape
+    assert batch % LANES == 0
+    return np.ascontiguousarray(matrix.reshape(features, batch // LANES, LANES).transpose(1, 0, 2))
+
+
+def plain(blocks):
+    return blocks.transpose(1, 0, 2).reshape(blocks.shape[1], -1)
+
+
+def linear(kernels, case):
+    """forward(), both() and results() of one layer, as linear.py's contestants have them."""
+    library, isa = kernels.library, kernels.isa
+    numbered = case.csr.copy()
+    numbered.data = np.arange(case.csr.nnz, dtype=np.float64)
+    transposed = numbered.T.tocsr()
+    permutation = transposed.data.astype(np.uint32)
+    weights, back = Structure(case.csr), Structure(transposed)
+    values, back_values = case.csr.data, np.empty_like(case.csr.data)
+    x, dy = blocked(case.x), blocked(case.dy)
+    y, dx, dw = np.empty_like(dy), np.empty_like(x), np.empty_like(values)
+    size, blocks, nnz = ctypes.c_size_t, ctypes.c_size_t(case.batch // LANES), ctypes.c_size_t(case.csr.nnz)
+
+    def product(structure, values, x, y):
+        library.esp_spmm_f32(isa, ctypes.byref(structure.csr), pointer(values), None, blocks, size(LANES), pointer(x), pointer(y), 1)
+
+    def forward():
+        product(weights, values, x, y)
+
+    def both():
+        forward()
+        library.esp_permute_f32(pointer(values), pointer(permutation), nnz, pointer(back_values), 1)
+        product(back, back_values, dy, dx)
+        library.esp_sddmm_f32(isa, ctypes.byref(weights.csr), blocks, size(LANES), pointer(x), pointer(dy), pointer(dw), 1)
+
+    def results():
+        both()
+        return plain(y), plain(dx), dw
+
+    return forward, both, results
