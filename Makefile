@@ -10,7 +10,7 @@ TRAIN = --model vgg16-small --dataset fashion-mnist --method gse --guide uniform
 	--epochs 4 --batch-size 128 --lr 0.1 --warmup-epochs 0.5 --milestones 2,3 \
 	--update-every 100 --update-until 0.75
 
-.PHONY: train build test sanitize packages format format-check clean
+.PHONY: train build test sanitize test-neon packages format format-check clean
 
 train: build
 	.build/release/espalier train $(TRAIN) $(FLAGS)
@@ -18,17 +18,31 @@ train: build
 build: packages
 	$(SWIFT) build -c release --product espalier
 
-# The whole test suite, optimised; then the kernels alone under AddressSanitizer and UndefinedBehaviorSanitizer.
+# The whole test suite, optimised; then the kernels alone under AddressSanitizer and UndefinedBehaviorSanitizer,
+# and their NEON variants under qemu.
 test: packages
 	$(SWIFT) build -c release --build-tests
 	$(SWIFT) test -c release --skip-build
 	$(MAKE) sanitize
+	$(MAKE) test-neon
 
 # ESPALIER_KERNELS_ONLY leaves the kernels and their tests in the manifest. Asserts are on. Kernels allocate nothing, so only
 # the runtimes could leak.
 sanitize: packages
 	ESPALIER_KERNELS_ONLY=1 ASAN_OPTIONS=detect_leaks=0 $(SWIFT) test --scratch-path .build-sanitize --sanitize address \
 		-Xcc -fsanitize=undefined -Xcc -fno-sanitize-recover=undefined -Xcc -O1 -Xswiftc -O
+
+# The kernels' NEON variants, cross-compiled and run under qemu. KERNEL_SOURCES are those that have variants of their own.
+CROSS = aarch64-linux-gnu
+KERNEL_FOLDERS = Runtime SparseMatmul SparseConv
+KERNEL_SOURCES = $(shell git ls-files $(KERNEL_FOLDERS:%='CKernels/%/*.c'))
+
+test-neon: PACKAGES += gcc-$(CROSS) libc6-dev-arm64-cross qemu-user
+test-neon: packages
+	mkdir -p .build-neon
+	$(CROSS)-gcc -O2 -std=c11 -fopenmp -Wall -Wextra -Wno-unknown-pragmas $(foreach f,$(KERNEL_FOLDERS),-ICKernels/$f/include -ICKernels/$f) \
+		$(KERNEL_SOURCES) Tests/Cross/main.c -lm -o .build-neon/kernels
+	qemu-aarch64 -L /usr/$(CROSS) .build-neon/kernels
 
 packages:
 	@missing=; for package in $(PACKAGES); do \
@@ -39,7 +53,7 @@ packages:
 		$(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y $$missing; \
 	fi
 
-C_FILES = $(shell git ls-files 'CKernels/*.c' 'CKernels/*.h')
+C_FILES = $(shell git ls-files 'CKernels/*.c' 'CKernels/*.h' 'Tests/*.c')
 SWIFT_FILES = Package.swift Sources Tests
 
 # Rewrites the sources as the formatters' settings (.clang-format, .swift-format) say.
@@ -54,4 +68,4 @@ format-check: packages
 	$(SWIFT) format lint --strict --recursive $(SWIFT_FILES)
 
 clean:
-	rm -rf .build .build-sanitize
+	rm -rf .build .build-sanitize .build-neon

@@ -9,15 +9,17 @@ Espalier's activations stay in its blocked layout, as they do from layer to laye
 """
 
 import argparse
-import ctypes
 import statistics
 import time
+import warnings
 
 import numpy as np
 import scipy.sparse
 import torch
 
 import espalier_kernels
+
+warnings.filterwarnings("ignore", message="Sparse")  # PyTorch calls its CSR tensors beta
 
 
 class Case:
