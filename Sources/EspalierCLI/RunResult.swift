@@ -12,6 +12,7 @@ struct RunResult: Encodable {
   let testAccuracy, testLoss: Double
   let history: [EpochRecord]
   let trainSeconds, stepMsMedian, imagesPerSecond: Double
+  let updateMsMedian: OrNull<Double>
   let peakRssBytes, largestWeightBufferBytes, weightStateBytes: Int
   let peakWeightBytes, peakActivationBytes: Int
   let nnz, sparsifiableWeights, denseParameters, parameters: Int
@@ -40,7 +41,7 @@ struct RunResult: Encodable {
 
   enum CodingKeys: String, CodingKey {
     case model, dataset, method, guide, synthetic, sparsity, seed, threads, epochs, steps, batchSize
-    case testAccuracy, testLoss, history, trainSeconds, stepMsMedian, imagesPerSecond
+    case testAccuracy, testLoss, history, trainSeconds, stepMsMedian, updateMsMedian, imagesPerSecond
     case peakRssBytes, largestWeightBufferBytes, weightStateBytes, peakWeightBytes, peakActivationBytes
     case nnz, sparsifiableWeights, denseParameters, parameters, layers
     case trainFlopsPerSample, denseTrainFlopsPerSample, explorationRate, updates, instructionSet
@@ -66,6 +67,7 @@ struct RunResult: Encodable {
     history = result.history
     trainSeconds = result.trainSeconds
     stepMsMedian = result.stepMillisecondsMedian
+    updateMsMedian = OrNull(value: result.updateMillisecondsMedian)
     imagesPerSecond = result.imagesPerSecond
     peakRssBytes = ProcessMemory.peakResidentBytes
     let reading = context.meter.reading

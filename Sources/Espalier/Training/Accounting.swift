@@ -33,20 +33,29 @@ extension Model {
 /// Times steps.
 struct StepClock {
   private var milliseconds: [Float] = []
+  private var updateMilliseconds: [Float] = []
   private(set) var seconds = 0.0
   private(set) var recentSeconds = 1.0
 
-  mutating func record(_ duration: Duration) {
+  mutating func record(_ duration: Duration, isUpdate: Bool = false) {
     milliseconds.append(Float(duration.seconds * 1000))
+    if isUpdate { updateMilliseconds.append(Float(duration.seconds * 1000)) }
     recentSeconds = seconds == 0 ? duration.seconds : 0.9 * recentSeconds + 0.1 * duration.seconds
     seconds += duration.seconds
   }
 
   /// Of the steps after the first three.
   var medianMilliseconds: Double {
-    let counted = (milliseconds.count > 3 ? Array(milliseconds.dropFirst(3)) : milliseconds).sorted()
-    guard !counted.isEmpty else { return 0 }
-    return Double(counted[(counted.count - 1) / 2] + counted[counted.count / 2]) / 2
+    Self.median(milliseconds.count > 3 ? Array(milliseconds.dropFirst(3)) : milliseconds) ?? 0
+  }
+
+  /// Of the steps that moved connections; nil where there was none.
+  var medianUpdateMilliseconds: Double? { Self.median(updateMilliseconds) }
+
+  private static func median(_ values: [Float]) -> Double? {
+    guard !values.isEmpty else { return nil }
+    let sorted = values.sorted()
+    return Double(sorted[(sorted.count - 1) / 2] + sorted[sorted.count / 2]) / 2
   }
 }
 

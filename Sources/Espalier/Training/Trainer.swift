@@ -58,6 +58,7 @@ public final class Trainer {
     return TrainingResult(
       steps: timetable.steps, epochs: timetable.epochs, history: history, trainSeconds: clock.seconds,
       stepMillisecondsMedian: clock.medianMilliseconds,
+      updateMillisecondsMedian: clock.medianUpdateMilliseconds,
       imagesPerSecond: Double(timetable.steps * options.batchSize) / max(clock.seconds, 1e-9),
       trainFlopsPerSample: flops.perSample, explorationRate: explorationRate, updates: updates)
   }
@@ -80,7 +81,7 @@ public final class Trainer {
       guard step < timetable.steps else { break }
       let started = ContinuousClock.now
       let (loss, update) = try self.step(step, epoch: epoch, indices: indices)
-      clock.record(ContinuousClock.now - started)
+      clock.record(ContinuousClock.now - started, isUpdate: update != nil)
       total += loss.mean
       steps += 1
       try report(step, loss: loss, update: update, to: observer)

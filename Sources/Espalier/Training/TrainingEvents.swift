@@ -69,6 +69,8 @@ public struct TrainingResult: Sendable {
   public let trainSeconds: Double
   /// Median over steps after the first three, updates included.
   public let stepMillisecondsMedian: Double
+  /// Median over the steps that moved connections; nil where there was none.
+  public let updateMillisecondsMedian: Double?
   public let imagesPerSecond: Double
   /// Floating-point operations a sample, averaged over the steps.
   public let trainFlopsPerSample: Double
