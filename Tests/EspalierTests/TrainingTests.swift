@@ -47,6 +47,9 @@ import Testing
     #expect(abs(recorder.epochs[0].trainLoss - first) < 1e-12)
     #expect(result.trainSeconds > 0)
     #expect(result.stepMillisecondsMedian > 0)
+    #expect(try #require(result.updateMillisecondsMedian) > 0)
+    setup.method = .static
+    #expect(try setup.train().1.updateMillisecondsMedian == nil)
   }
 
   @Test(arguments: [TrainingSetup.Method.gse, .set], SelectionScope.allCases)
