@@ -1,9 +1,10 @@
 #include <assert.h>
 
+#include "../blocks.h"
 #include "spmm.h"
 
 static esp_spmm_rows *const variants[ESP_ISA_COUNT] =
-    ESP_VARIANTS(esp_spmm_rows_scalar, esp_spmm_rows_avx2, esp_spmm_rows_avx2, esp_spmm_rows_scalar);
+    ESP_VARIANTS(esp_spmm_rows_scalar, esp_spmm_rows_avx2, esp_spmm_rows_avx512, esp_spmm_rows_neon);
 
 /// First row of part `part` of `parts` row ranges with about equal numbers of connections and rows.
 static size_t first_row(const esp_csr *w, size_t part, size_t parts) {
@@ -25,12 +26,13 @@ void esp_spmm_f32(esp_isa isa, const esp_csr *w, const float *values, const floa
   assert(esp_isa_available(isa) && threads > 0);
   assert(lanes == 1 || lanes == 8 || lanes == 16 || lanes == 32);
   esp_spmm_rows *const rows = variants[isa];
-  const size_t parts = blocks % (size_t)threads == 0 ? 1 : (size_t)threads;
-  const size_t tasks = blocks * parts;
+  const size_t group = esp_blocks_at_once(w->columns * lanes), groups = (blocks + group - 1) / group;
+  const size_t parts = groups % (size_t)threads == 0 ? 1 : (size_t)threads;
+  const size_t tasks = groups * parts;
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (size_t task = 0; task < tasks; task++) {
-    const size_t block = task / parts, part = task % parts;
-    rows(w, values, bias, lanes, x + block * w->columns * lanes, y + block * w->rows * lanes, first_row(w, part, parts),
-         first_row(w, part + 1, parts));
+    const size_t block = task / parts * group, part = task % parts;
+    rows(w, values, bias, blocks - block < group ? blocks - block : group, lanes, x + block * w->columns * lanes,
+         y + block * w->rows * lanes, first_row(w, part, parts), first_row(w, part + 1, parts));
   }
 }
