@@ -8,16 +8,11 @@
 
 #define ESP_UNROLL _Pragma("clang loop unroll(full)")
 
-enum {
-  esp_sddmm_chunk = 64,    // connections
-  esp_sddmm_ahead = 24,    // connections
-  esp_sddmm_far = 1 << 19  // floats of an input beyond which it is prefetched
-};
+enum { esp_sddmm_chunk = 64 };  // connections
 
 /// Lane sums of `count` connections from position k on, all of one row, whose gradients are at d.
-ESP_VEC void esp_sddmm_lanes(const size_t blocks, const size_t vectors, const int far, const esp_csr *pattern,
-                             const float *restrict x, const float *restrict d, uint64_t k, size_t count, uint64_t last,
-                             esp_vec *restrict sums) {
+ESP_VEC void esp_sddmm_lanes(const size_t blocks, const size_t vectors, const esp_csr *pattern, const float *restrict x,
+                             const float *restrict d, uint64_t k, size_t count, esp_vec *restrict sums) {
   const size_t lanes = vectors * esp_vec_floats, in = pattern->columns * lanes, out = pattern->rows * lanes;
   const uint32_t *columns = pattern->column_indices;
   esp_vec delta[16];
@@ -26,12 +21,6 @@ ESP_VEC void esp_sddmm_lanes(const size_t blocks, const size_t vectors, const in
         esp_vec_load(d + b * out + v * esp_vec_floats);
   }
   for (size_t i = 0; i < count; i++) {
-    if (far) {
-      const float *next = x + columns[k + i + esp_sddmm_ahead < last ? k + i + esp_sddmm_ahead : last - 1] * lanes;
-      ESP_UNROLL for (size_t b = 0; b < blocks; b++) {
-        ESP_UNROLL for (size_t l = 0; l < lanes; l += 16) __builtin_prefetch(next + b * in + l);
-      }
-    }
     const float *input = x + columns[k + i] * lanes;
     esp_vec sum = esp_vec_mul(delta[0], esp_vec_load(input));
     ESP_UNROLL for (size_t b = 0; b < blocks; b++) {
@@ -58,9 +47,9 @@ ESP_VEC void esp_sddmm_reduce(esp_vec *sums, size_t count, int accumulate, float
 }
 
 /// Connections [first, last) in `blocks` blocks.
-ESP_VEC void esp_sddmm_range(const size_t blocks, const size_t vectors, const int far, const esp_csr *pattern,
-                             const float *restrict x, const float *restrict d, int accumulate, float *restrict g,
-                             uint64_t first, uint64_t last) {
+ESP_VEC void esp_sddmm_range(const size_t blocks, const size_t vectors, const esp_csr *pattern, const float *restrict x,
+                             const float *restrict d, int accumulate, float *restrict g, uint64_t first,
+                             uint64_t last) {
   const size_t lanes = vectors * esp_vec_floats;
   esp_vec sums[esp_sddmm_chunk];
   size_t row = esp_csr_row_of(pattern, first);
@@ -69,41 +58,31 @@ ESP_VEC void esp_sddmm_range(const size_t blocks, const size_t vectors, const in
     for (uint64_t k = start; k < end;) {
       while (k >= pattern->row_starts[row + 1]) row++;
       const uint64_t row_end = pattern->row_starts[row + 1], stop = row_end < end ? row_end : end;
-      esp_sddmm_lanes(blocks, vectors, far, pattern, x, d + row * lanes, k, stop - k, last, sums + (k - start));
+      esp_sddmm_lanes(blocks, vectors, pattern, x, d + row * lanes, k, stop - k, sums + (k - start));
       k = stop;
     }
     esp_sddmm_reduce(sums, end - start, accumulate, g + start);
   }
 }
 
-/// All blocks, as many at a time as the registers hold the gradients of.
-ESP_VEC void esp_sddmm_blocks(const size_t vectors, const int far, const esp_csr *pattern, size_t blocks,
-                              const float *restrict x, const float *restrict d, int accumulate, float *restrict g,
-                              uint64_t first, uint64_t last) {
-  const size_t lanes = vectors * esp_vec_floats, in = pattern->columns * lanes, out = pattern->rows * lanes;
-  size_t b = 0;
-  if (4 * vectors <= esp_vec_registers / 2) {
-    for (; b + 4 <= blocks; b += 4) {
-      esp_sddmm_range(4, vectors, far, pattern, x + b * in, d + b * out, accumulate || b > 0, g, first, last);
-    }
-  }
-  for (; b + 2 <= blocks; b += 2) {
-    esp_sddmm_range(2, vectors, far, pattern, x + b * in, d + b * out, accumulate || b > 0, g, first, last);
-  }
-  for (; b < blocks; b++) {
-    esp_sddmm_range(1, vectors, far, pattern, x + b * in, d + b * out, accumulate || b > 0, g, first, last);
-  }
-}
-
-/// Connections [first, last) in all blocks of lanes = vectors * esp_vec_floats.
+/// Connections [first, last) in all blocks of lanes = vectors * esp_vec_floats, as many blocks at a time as the
+/// registers hold the gradients of.
 ESP_VEC void esp_sddmm_vectors(const size_t vectors, const esp_csr *pattern, size_t blocks, const float *restrict x,
                                const float *restrict d, int accumulate, float *restrict g, uint64_t first,
                                uint64_t last) {
+  const size_t lanes = vectors * esp_vec_floats, in = pattern->columns * lanes, out = pattern->rows * lanes;
   if (first == last) return;
-  if (pattern->columns * vectors * esp_vec_floats > esp_sddmm_far) {
-    esp_sddmm_blocks(vectors, 1, pattern, blocks, x, d, accumulate, g, first, last);
-  } else {
-    esp_sddmm_blocks(vectors, 0, pattern, blocks, x, d, accumulate, g, first, last);
+  size_t b = 0;
+  if (4 * vectors <= esp_vec_registers / 2) {
+    for (; b + 4 <= blocks; b += 4) {
+      esp_sddmm_range(4, vectors, pattern, x + b * in, d + b * out, accumulate || b > 0, g, first, last);
+    }
+  }
+  for (; b + 2 <= blocks; b += 2) {
+    esp_sddmm_range(2, vectors, pattern, x + b * in, d + b * out, accumulate || b > 0, g, first, last);
+  }
+  for (; b < blocks; b++) {
+    esp_sddmm_range(1, vectors, pattern, x + b * in, d + b * out, accumulate || b > 0, g, first, last);
   }
 }
 

@@ -3,21 +3,19 @@
 
 #include "body.h"
 
-ESP_TARGET void esp_spmm_rows_neon(const esp_csr *w, const float *values, const float *bias, size_t blocks,
-                                   size_t lanes, const float *restrict x, float *restrict y, size_t first,
-                                   size_t last) {
-  switch (lanes) {
+ESP_TARGET void esp_spmm_rows_neon(const esp_spmm_task *task, size_t first, size_t last) {
+  switch (task->lanes) {
     case 32:
-      esp_spmm_vectors(8, w, values, bias, blocks, x, y, first, last);
+      esp_spmm_vectors(8, task, first, last);
       break;
     case 16:
-      esp_spmm_vectors(4, w, values, bias, blocks, x, y, first, last);
+      esp_spmm_vectors(4, task, first, last);
       break;
     case 8:
-      esp_spmm_vectors(2, w, values, bias, blocks, x, y, first, last);
+      esp_spmm_vectors(2, task, first, last);
       break;
     default:
-      esp_spmm_singles(w, values, bias, blocks, x, y, first, last);
+      esp_spmm_singles(task, first, last);
   }
 }
 #endif
