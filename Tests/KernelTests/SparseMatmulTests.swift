@@ -81,6 +81,25 @@ import Testing
     }
   }
 
+  /// So wide that L2 holds no more than two blocks, or one: those that are taken together change.
+  @Test(arguments: [5000, 9000]) func wideInputsMatchTheOracle(columns: Int) {
+    let w = SparseCase(rows: 3, columns: columns, density: 0.02, seed: 29)
+    let x = SparseActivations(samples: 129, features: columns, lanes: 32, seed: 5)
+    let d = SparseActivations(samples: 129, features: w.rows, lanes: 32, seed: 7)
+    let product = DenseOracle.product(w, x, bias: nil)
+    let gradient = DenseOracle.weightGradient(w, x, d)
+    for isa in SparseSweep.isas {
+      let y = w.product(isa, x, bias: nil, threads: 1)
+      let g = w.weightGradient(isa, x, d, threads: 1)
+      expectClose(y.unpadded, product, "\(columns) columns")
+      expectClose(g, gradient, "\(columns) columns")
+      for threads in SparseSweep.threads {
+        expectSameBits(w.product(isa, x, bias: nil, threads: threads).storage, y.storage, "\(threads) threads")
+        expectSameBits(w.weightGradient(isa, x, d, threads: threads), g, "\(threads) threads")
+      }
+    }
+  }
+
   @Test func noBlocksMeansNoGradient() {
     let w = SparseCase(rows: 3, columns: 4, density: 1, seed: 1)
     let none = SparseActivations(samples: 0, features: 4, lanes: 8, filler: 0)

@@ -2,6 +2,7 @@
 #define ESP_VECTOR_H
 
 #include <immintrin.h>
+#include <stdint.h>
 
 /// A kernel's words for vectors, with AVX2 and FMA: see also avx512.h and neon.h, which define the same.
 #define ESP_TARGET __attribute__((target("avx2,fma")))
@@ -38,6 +39,21 @@ ESP_VEC esp_vec esp_vec_mul(esp_vec a, esp_vec b) {
 /// a * b + c, rounded once.
 ESP_VEC esp_vec esp_vec_fma(esp_vec a, esp_vec b, esp_vec c) {
   return _mm256_fmadd_ps(a, b, c);
+}
+
+/// Element i of the result is base[indices[i]].
+ESP_VEC esp_vec esp_vec_gather(const float *base, const uint32_t *indices) {
+  // As 64-bit offsets: the instruction takes 32-bit ones for signed.
+  const __m128i low = _mm_loadu_si128((const __m128i *)indices), high = _mm_loadu_si128((const __m128i *)indices + 1);
+  return _mm256_set_m128(_mm256_i64gather_ps(base, _mm256_cvtepu32_epi64(high), 4),
+                         _mm256_i64gather_ps(base, _mm256_cvtepu32_epi64(low), 4));
+}
+
+/// The sum of v's elements.
+ESP_VEC float esp_vec_sum(esp_vec v) {
+  const __m128 quarter = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+  const __m128 pair = _mm_add_ps(quarter, _mm_movehl_ps(quarter, quarter));
+  return _mm_cvtss_f32(_mm_add_ss(pair, _mm_movehdup_ps(pair)));
 }
 
 /// Element i of the result is the sum of v[i]'s elements, ((v0 + v2) + (v1 + v3)) + ((v4 + v6) + (v5 + v7)) for every

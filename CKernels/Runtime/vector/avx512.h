@@ -2,6 +2,7 @@
 #define ESP_VECTOR_H
 
 #include <immintrin.h>
+#include <stdint.h>
 
 /// A kernel's words for vectors, with AVX-512 (F, VL, BW and DQ): see also avx2.h and neon.h, which define the same.
 #define ESP_TARGET __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")))
@@ -38,6 +39,20 @@ ESP_VEC esp_vec esp_vec_mul(esp_vec a, esp_vec b) {
 /// a * b + c, rounded once.
 ESP_VEC esp_vec esp_vec_fma(esp_vec a, esp_vec b, esp_vec c) {
   return _mm512_fmadd_ps(a, b, c);
+}
+
+/// Element i of the result is base[indices[i]].
+ESP_VEC esp_vec esp_vec_gather(const float *base, const uint32_t *indices) {
+  // As 64-bit offsets: the instruction takes 32-bit ones for signed.
+  const __m512i low = _mm512_cvtepu32_epi64(_mm256_loadu_si256((const __m256i *)indices));
+  const __m512i high = _mm512_cvtepu32_epi64(_mm256_loadu_si256((const __m256i *)indices + 1));
+  return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_i64gather_ps(low, base, 4)),
+                            _mm512_i64gather_ps(high, base, 4), 1);
+}
+
+/// The sum of v's elements.
+ESP_VEC float esp_vec_sum(esp_vec v) {
+  return _mm512_reduce_add_ps(v);
 }
 
 /// The numbers a, b, c, d of the quarters that a quarter of the result is made of: two of `x`, two of `y`.

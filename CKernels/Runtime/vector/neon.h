@@ -2,6 +2,7 @@
 #define ESP_VECTOR_H
 
 #include <arm_neon.h>
+#include <stdint.h>
 
 /// A kernel's words for vectors, with NEON, which every 64-bit ARM processor has: see also avx2.h and avx512.h, which
 /// define the same.
@@ -39,6 +40,17 @@ ESP_VEC esp_vec esp_vec_mul(esp_vec a, esp_vec b) {
 /// a * b + c, rounded once.
 ESP_VEC esp_vec esp_vec_fma(esp_vec a, esp_vec b, esp_vec c) {
   return vfmaq_f32(c, a, b);
+}
+
+/// Element i of the result is base[indices[i]].
+ESP_VEC esp_vec esp_vec_gather(const float *base, const uint32_t *indices) {
+  const float elements[4] = {base[indices[0]], base[indices[1]], base[indices[2]], base[indices[3]]};
+  return vld1q_f32(elements);
+}
+
+/// The sum of v's elements.
+ESP_VEC float esp_vec_sum(esp_vec v) {
+  return vaddvq_f32(v);
 }
 
 /// Element i of the result is the sum of v[i]'s elements, (v0 + v1) + (v2 + v3) for every i: a sum does not depend on

@@ -3,13 +3,25 @@
 
 #include "../include/esp_sparse_matmul.h"
 
-/// One block's rows [first, last) of Y := W X + bias: x [columns, lanes], y [rows, lanes]. Serial.
-typedef void esp_spmm_rows(const esp_csr *w, const float *values, const float *bias, size_t lanes,
-                           const float *restrict x, float *restrict y, size_t first, size_t last);
+/// Some blocks of Y := W X + bias: x [blocks, columns, lanes], y [blocks, rows, lanes].
+typedef struct esp_spmm_task {
+  const esp_csr *w;
+  const float *values;
+  const float *bias;  // or NULL
+  size_t blocks, lanes;
+  const float *x;
+  float *y;
+} esp_spmm_task;
+
+/// Rows [first, last) of the task. Serial.
+typedef void esp_spmm_rows(const esp_spmm_task *task, size_t first, size_t last);
 
 esp_spmm_rows esp_spmm_rows_scalar;
 #if defined(__x86_64__)
 esp_spmm_rows esp_spmm_rows_avx2;
+esp_spmm_rows esp_spmm_rows_avx512;
+#elif defined(__aarch64__)
+esp_spmm_rows esp_spmm_rows_neon;
 #endif
 
 #endif

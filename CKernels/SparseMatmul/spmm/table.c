@@ -1,9 +1,10 @@
 #include <assert.h>
 
+#include "../blocks.h"
 #include "spmm.h"
 
 static esp_spmm_rows *const variants[ESP_ISA_COUNT] =
-    ESP_VARIANTS(esp_spmm_rows_scalar, esp_spmm_rows_avx2, esp_spmm_rows_avx2, esp_spmm_rows_scalar);
+    ESP_VARIANTS(esp_spmm_rows_scalar, esp_spmm_rows_avx2, esp_spmm_rows_avx512, esp_spmm_rows_neon);
 
 /// First row of part `part` of `parts` row ranges with about equal numbers of connections and rows.
 static size_t first_row(const esp_csr *w, size_t part, size_t parts) {
@@ -25,12 +26,22 @@ void esp_spmm_f32(esp_isa isa, const esp_csr *w, const float *values, const floa
   assert(esp_isa_available(isa) && threads > 0);
   assert(lanes == 1 || lanes == 8 || lanes == 16 || lanes == 32);
   esp_spmm_rows *const rows = variants[isa];
-  const size_t parts = blocks % (size_t)threads == 0 ? 1 : (size_t)threads;
-  const size_t tasks = blocks * parts;
+  const size_t at_once = esp_blocks_at_once(w->columns * lanes);
+  const size_t groups = (blocks + at_once - 1) / at_once;
+  const size_t parts = groups % (size_t)threads == 0 ? 1 : (size_t)threads;
+  const size_t tasks = groups * parts;
 #pragma omp parallel for schedule(static) num_threads(threads)
-  for (size_t task = 0; task < tasks; task++) {
-    const size_t block = task / parts, part = task % parts;
-    rows(w, values, bias, lanes, x + block * w->columns * lanes, y + block * w->rows * lanes, first_row(w, part, parts),
-         first_row(w, part + 1, parts));
+  for (size_t i = 0; i < tasks; i++) {
+    const size_t block = i / parts * at_once, part = i % parts;
+    const esp_spmm_task task = {
+        .w = w,
+        .values = values,
+        .bias = bias,
+        .blocks = blocks - block < at_once ? blocks - block : at_once,
+        .lanes = lanes,
+        .x = x + block * w->columns * lanes,
+        .y = y + block * w->rows * lanes,
+    };
+    rows(&task, first_row(w, part, parts), first_row(w, part + 1, parts));
   }
 }
