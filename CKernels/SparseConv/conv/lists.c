@@ -11,12 +11,12 @@ void esp_conv_places(const esp_csr *w, const esp_conv_plan *plan, uint64_t first
   }
 }
 
-/// Where the input that tap (ky, kx) reads lies.
+/// Where the input that tap (ky, kx) reads lies, from the first row and column of the run.
 static uint32_t tap_offset(const esp_conv_plan *plan, const esp_conv_run *rows, const esp_conv_run *columns, size_t ky,
                            size_t kx) {
   const esp_conv_shape *s = &plan->shape;
-  const size_t i = (rows->first * s->stride + ky - s->pad_top) / s->input_dilation;
-  const size_t j = (columns->first * s->stride + kx - s->pad_left) / s->input_dilation;
+  const size_t i = (rows->first * s->stride + ky - s->pad_top) / s->input_dilation - rows->in_first;
+  const size_t j = (columns->first * s->stride + kx - s->pad_left) / s->input_dilation - columns->in_first;
   const size_t column = plan->phase ? j % s->stride * plan->phase + j / s->stride : j * plan->lanes;
   return (uint32_t)(i * plan->row + column);
 }
@@ -50,7 +50,7 @@ void esp_conv_make_list(const esp_csr *w, const float *values, const esp_conv_pl
                         size_t row_run, size_t column_run, uint32_t *restrict starts,
                         esp_conv_entry *restrict entries) {
   const esp_conv_run *rows = plan->rows.runs + row_run, *columns = plan->columns.runs + column_run;
-  if (!plan->copies) {
+  if (!plan->padded) {
     make_filtered(w, values, plan, places, rows, columns, starts, entries);
     return;
   }

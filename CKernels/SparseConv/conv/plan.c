@@ -5,6 +5,10 @@
 /// The input of a band takes at most half of a second-level cache of 2 MiB, where one output row's does.
 static const size_t band_limit = 256 * 1024;
 
+static size_t smaller(size_t a, size_t b) {
+  return a < b ? a : b;
+}
+
 /// One axis of a shape.
 typedef struct axis {
   size_t in, out, kernel, stride, pad, dilation;
@@ -34,6 +38,13 @@ static uint32_t taps_of(const axis *a, size_t i) {
   return taps;
 }
 
+/// The input that the first of these taps meets at output i.
+static size_t first_input(const axis *a, size_t i, uint32_t taps) {
+  size_t t = 0;
+  while (t < a->kernel && !(taps >> t & 1)) t++;
+  return taps ? (i * a->stride + t - a->pad) / a->dilation : 0;
+}
+
 /// Cuts an axis into runs. Returns 0 where there are too many.
 static int cut(const axis *a, esp_conv_axis *out) {
   *out = (esp_conv_axis){.count = 0};
@@ -47,7 +58,8 @@ static int cut(const axis *a, esp_conv_axis *out) {
       } else if (out->count == esp_conv_max_runs) {
         return 0;
       } else {
-        out->runs[out->count++] = (esp_conv_run){i, 1, step, a->stride * step / a->dilation, taps};
+        out->runs[out->count++] =
+            (esp_conv_run){i, first_input(a, i, taps), 1, step, a->stride * step / a->dilation, taps};
       }
     }
   }
@@ -59,36 +71,49 @@ static int is_pointwise(const esp_conv_shape *s) {
          s->pad_left == 0 && s->out_height == s->in_height && s->out_width == s->in_width;
 }
 
-/// Whether every tap of every output meets the input.
-static int needs_no_padding(const esp_conv_shape *s) {
-  return s->pad_top == 0 && s->pad_left == 0 && s->input_dilation == 1 &&
-         (s->out_height - 1) * s->stride + s->kernel_height <= s->in_height &&
-         (s->out_width - 1) * s->stride + s->kernel_width <= s->in_width;
+/// Whether there are lists by run. Single samples do without: their columns make up the vectors.
+static int has_runs(esp_conv_plan *plan) {
+  const axis rows = rows_of(&plan->shape), columns = columns_of(&plan->shape);
+  return plan->lanes > 1 && cut(&rows, &plan->rows) && cut(&columns, &plan->columns);
 }
 
-/// A point is one output position; of single samples, 16 columns, which must lie side by side in the input.
-static int reads_in_place(esp_conv_plan *plan) {
-  const esp_conv_shape *s = &plan->shape;
-  if (plan->lanes == 1 && !(needs_no_padding(s) && s->stride == 1 && s->out_width >= 16)) return 0;
-  const axis rows = rows_of(s), columns = columns_of(s);
-  return cut(&rows, &plan->rows) && cut(&columns, &plan->columns);
-}
-
-/// The copied band's geometry: the padding becomes part of the image.
-static void plan_copy(esp_conv_plan *plan) {
+/// The padding becomes part of the band.
+static void plan_padding(esp_conv_plan *plan) {
   esp_conv_shape *s = &plan->shape;
-  plan->copies = 1;
-  if (plan->band_rows > s->out_height) plan->band_rows = s->out_height;
+  plan->padded = 1;
   s->in_width = (s->out_width - 1) * s->stride + s->kernel_width;
-  s->in_height = (plan->band_rows - 1) * s->stride + s->kernel_height;
   if (plan->lanes == 1) {
     plan->phase = s->out_width + (s->kernel_width - 1) / s->stride;
     s->in_width = plan->phase * s->stride;
   }
+  s->in_height = (s->out_height - 1) * s->stride + s->kernel_height;
   s->pad_top = s->pad_left = 0;
   s->input_dilation = 1;
-  plan->rows = (esp_conv_axis){{{0, plan->band_rows, 1, s->stride, UINT32_MAX}}, 1};
-  plan->columns = (esp_conv_axis){{{0, s->out_width, 1, s->stride, UINT32_MAX}}, 1};
+  plan->rows = (esp_conv_axis){{{0, 0, s->out_height, 1, s->stride, UINT32_MAX}}, 1};
+  plan->columns = (esp_conv_axis){{{0, 0, s->out_width, 1, s->stride, UINT32_MAX}}, 1};
+}
+
+/// Whether all channels begin in the same sets of a first-level cache.
+static int channels_collide(const esp_conv_shape *s, size_t lanes) {
+  return s->in_height * s->in_width * lanes * sizeof(float) % 4096 == 0;
+}
+
+static void plan_bands(esp_conv_plan *plan) {
+  const esp_conv_shape *s = &plan->shape;
+  plan->row = s->in_width * plan->lanes;
+  const size_t fit = band_limit / (s->in_channels * plan->row) * s->input_dilation;  // rows of dilated input
+  plan->band_rows = fit > s->kernel_height ? 1 + (fit - s->kernel_height) / s->stride : 1;
+  if (is_pointwise(s) && plan->band_rows > 8) plan->band_rows = esp_conv_points;
+  if (plan->band_rows > s->out_height) plan->band_rows = s->out_height;
+  const size_t height = plan->copies ? (plan->band_rows - 1) * s->stride + s->kernel_height : s->in_height;
+  plan->plane = smaller(height, s->in_height) * plan->row;
+  plan->block = s->in_channels * plan->plane;
+  plan->band_blocks = plan->band_rows < s->out_height || plan->padded ? 1 : band_limit / plan->block;
+  if (plan->band_blocks == 0) plan->band_blocks = 1;
+  plan->band_blocks = smaller(plan->band_blocks, esp_conv_max_blocks);
+  // Beyond a band lies what the last point of single samples reads and does not use.
+  if (plan->copies) plan->band_floats = (plan->band_blocks * plan->block + 31) / 16 * 16;
+  assert(plan->block + plan->plane <= UINT32_MAX);
 }
 
 esp_conv_plan esp_conv_plan_make(const esp_conv_shape *shape, size_t lanes) {
@@ -99,14 +124,9 @@ esp_conv_plan esp_conv_plan_make(const esp_conv_shape *shape, size_t lanes) {
     s->in_height = s->out_height = positions / width;
     s->in_width = s->out_width = width;
   }
-  const size_t row = s->in_channels * s->in_width * lanes;
-  const size_t fit = band_limit / row * s->input_dilation;  // padded input rows
-  plan.band_rows = fit > s->kernel_height ? 1 + (fit - s->kernel_height) / s->stride : 1;
-  if (!reads_in_place(&plan)) plan_copy(&plan);
-  plan.row = s->in_width * lanes;
-  plan.plane = s->in_height * plan.row;
-  // Beyond a copied band, what the last point reads and does not use.
-  if (plan.copies) plan.band_floats = (s->in_channels * plan.plane + plan.floats + 15) / 16 * 16;
-  assert(s->in_channels * plan.plane <= UINT32_MAX);
+  plan.image = *s;
+  if (!has_runs(&plan)) plan_padding(&plan);
+  plan.copies = plan.padded || (is_pointwise(s) && channels_collide(s, lanes));
+  plan_bands(&plan);
   return plan;
 }

@@ -30,6 +30,11 @@ size_t esp_sparse_conv_workspace(const esp_conv_shape *shape, size_t nnz, size_t
          esp_conv_lists(&plan) * (shape->out_channels + 1);
 }
 
+/// Whether outputs go past the caches: where they would not stay in a second-level cache until they are read.
+static int streams(const float *y, size_t lanes, size_t floats) {
+  return lanes == 32 && floats > 1024 * 1024 && (uintptr_t)y % 64 == 0;
+}
+
 void esp_sparse_conv_f32(esp_isa isa, const esp_csr *w, const float *values, const float *bias,
                          const esp_conv_shape *shape, size_t blocks, size_t lanes, const float *restrict x,
                          float *restrict y, float *restrict workspace, int threads) {
@@ -62,7 +67,8 @@ void esp_sparse_conv_f32(esp_isa isa, const esp_csr *w, const float *values, con
 #pragma omp for schedule(static)
     for (size_t task = 0; task < ranges * parts; task++) {
       const size_t range = task / parts, part = task % parts;
-      const esp_conv_outputs channels = {bias, esp_part(outputs, part, parts), esp_part(outputs, part + 1, parts), plane};
+      const esp_conv_outputs channels = {bias, esp_part(outputs, part, parts), esp_part(outputs, part + 1, parts),
+                                         plane, streams(y, lanes, blocks * outputs * plane)};
       esp_conv_walk(&call, &channels, esp_part(rows, range, ranges), esp_part(rows, range + 1, ranges), x, y,
                     workspace + task * plan->band_floats);
     }
