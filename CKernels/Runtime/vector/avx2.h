@@ -28,6 +28,15 @@ ESP_VEC void esp_vec_store(float *p, esp_vec v) {
   _mm256_storeu_ps(p, v);
 }
 
+/// Writes past the caches, to an aligned address; a fence (esp_vec_fence) orders it before later writes.
+ESP_VEC void esp_vec_stream(float *p, esp_vec v) {
+  _mm256_stream_ps(p, v);
+}
+
+ESP_VEC void esp_vec_fence(void) {
+  _mm_sfence();
+}
+
 ESP_VEC esp_vec esp_vec_add(esp_vec a, esp_vec b) {
   return _mm256_add_ps(a, b);
 }

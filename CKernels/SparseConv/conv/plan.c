@@ -1,92 +1,132 @@
 #include <assert.h>
-#include <string.h>
 
-#include "../divide.h"
 #include "conv.h"
 
-/// A band fits in half of a second-level cache of 1 MiB, where one output row does.
-static const size_t band_limit = 128 * 1024;
+/// The input of a band takes at most half of a second-level cache of 2 MiB, where one output row's does.
+static const size_t band_limit = 256 * 1024;
 
 static size_t smaller(size_t a, size_t b) {
   return a < b ? a : b;
 }
 
-/// Rows of padded input that `rows` output rows read.
-static size_t input_rows(const esp_conv_shape *shape, size_t rows) {
-  return (rows - 1) * shape->stride + shape->kernel_height;
+/// One axis of a shape.
+typedef struct axis {
+  size_t in, out, kernel, stride, pad, dilation;
+} axis;
+
+static axis rows_of(const esp_conv_shape *s) {
+  return (axis){s->in_height, s->out_height, s->kernel_height, s->stride, s->pad_top, s->input_dilation};
 }
 
-static int needs_no_padding(const esp_conv_shape *shape) {
-  return shape->pad_top == 0 && shape->pad_left == 0 && shape->input_dilation == 1 &&
-         input_rows(shape, shape->out_height) <= shape->in_height &&
-         (shape->out_width - 1) * shape->stride + shape->kernel_width <= shape->in_width;
+static axis columns_of(const esp_conv_shape *s) {
+  return (axis){s->in_width, s->out_width, s->kernel_width, s->stride, s->pad_left, s->input_dilation};
 }
 
-esp_conv_plan esp_conv_plan_make(const esp_conv_shape *shape, size_t lanes) {
-  esp_conv_plan plan = {.lanes = lanes, .band_rows = 1};
-  plan.row = ((shape->out_width - 1) * shape->stride + shape->kernel_width) * lanes;
-  const size_t limit = band_limit / (shape->in_channels * plan.row);  // input rows
-  if (limit > shape->kernel_height) plan.band_rows += (limit - shape->kernel_height) / shape->stride;
-  plan.band_rows = smaller(plan.band_rows, shape->out_height);
-  plan.bands = (shape->out_height + plan.band_rows - 1) / plan.band_rows;
-  plan.band_rows = (shape->out_height + plan.bands - 1) / plan.bands;
-  if (needs_no_padding(shape)) {
-    plan.in_place = 1;
-    plan.row = shape->in_width * lanes;
-    plan.plane = shape->in_height * plan.row;
-  } else {
-    plan.plane = input_rows(shape, plan.band_rows) * plan.row;
-    plan.band_floats = (shape->in_channels * plan.plane + 15) / 16 * 16;
+static size_t common_divisor(size_t a, size_t b) {
+  return b == 0 ? a : common_divisor(b, a % b);
+}
+
+/// The taps through which output i meets the input.
+static uint32_t taps_of(const axis *a, size_t i) {
+  uint32_t taps = 0;
+  for (size_t t = 0; t < a->kernel; t++) {
+    const size_t at = i * a->stride + t;
+    if (at >= a->pad && (at - a->pad) % a->dilation == 0 && (at - a->pad) / a->dilation < a->in) {
+      taps |= UINT32_C(1) << t;
+    }
   }
-  assert(shape->in_channels * plan.plane <= UINT32_MAX);
-  return plan;
+  return taps;
 }
 
-void esp_conv_offsets(const esp_csr *w, const esp_conv_shape *shape, const esp_conv_plan *plan, uint64_t first,
-                      uint64_t last, uint32_t *restrict offsets) {
-  const uint32_t width = (uint32_t)shape->kernel_width, height = (uint32_t)shape->kernel_height;
-  const esp_divider by_width = esp_divider_make(width), by_height = esp_divider_make(height);
-  for (uint64_t k = first; k < last; k++) {
-    const uint32_t tap_row = esp_divide(w->column_indices[k], by_width);  // c * kernel_height + ky
-    const uint32_t kx = w->column_indices[k] - tap_row * width;
-    const uint32_t c = esp_divide(tap_row, by_height), ky = tap_row - c * height;
-    offsets[k] = (uint32_t)(c * plan->plane + ky * plan->row + kx * plan->lanes);
-  }
+/// The input that the first of these taps meets at output i.
+static size_t first_input(const axis *a, size_t i, uint32_t taps) {
+  size_t t = 0;
+  while (t < a->kernel && !(taps >> t & 1)) t++;
+  return taps ? (i * a->stride + t - a->pad) / a->dilation : 0;
 }
 
-/// Copies row i of one input channel into a zeroed or unwritten padded row, whose every float it writes.
-static void copy_row(const esp_conv_shape *shape, const esp_conv_plan *plan, const float *restrict in,
-                     float *restrict out) {
-  const size_t lanes = plan->lanes, left = smaller(shape->pad_left * lanes, plan->row);
-  if (shape->input_dilation == 1) {
-    const size_t middle = smaller(shape->in_width * lanes, plan->row - left);
-    memset(out, 0, left * sizeof *out);
-    memcpy(out + left, in, middle * sizeof *out);
-    memset(out + left + middle, 0, (plan->row - left - middle) * sizeof *out);
-    return;
-  }
-  memset(out, 0, plan->row * sizeof *out);
-  const size_t step = shape->input_dilation * lanes;
-  for (size_t j = 0; j < shape->in_width && left + j * step < plan->row; j++) {
-    memcpy(out + left + j * step, in + j * lanes, lanes * sizeof *out);
-  }
-}
-
-void esp_conv_copy_band(const esp_conv_shape *shape, const esp_conv_plan *plan, const float *restrict x,
-                        size_t first_row, size_t rows, float *restrict band) {
-  const size_t in_row = shape->in_width * plan->lanes, top = first_row * shape->stride;
-  const size_t height = input_rows(shape, rows);
-  for (size_t c = 0; c < shape->in_channels; c++) {
-    const float *channel = x + c * shape->in_height * in_row;
-    for (size_t r = 0; r < height; r++) {
-      float *out = band + c * plan->plane + r * plan->row;
-      const size_t below_top = top + r - shape->pad_top, i = below_top / shape->input_dilation;
-      const int inside = top + r >= shape->pad_top && below_top % shape->input_dilation == 0 && i < shape->in_height;
-      if (inside) {
-        copy_row(shape, plan, channel + i * in_row, out);
+/// Cuts an axis into runs. Returns 0 where there are too many.
+static int cut(const axis *a, esp_conv_axis *out) {
+  *out = (esp_conv_axis){.count = 0};
+  if (a->kernel > esp_conv_max_taps) return 0;
+  const size_t step = a->dilation / common_divisor(a->dilation, a->stride);
+  for (size_t phase = 0; phase < step && phase < a->out; phase++) {
+    for (size_t i = phase; i < a->out; i += step) {
+      const uint32_t taps = taps_of(a, i);
+      if (i > phase && taps == out->runs[out->count - 1].taps) {
+        out->runs[out->count - 1].count++;
+      } else if (out->count == esp_conv_max_runs) {
+        return 0;
       } else {
-        memset(out, 0, plan->row * sizeof *out);
+        out->runs[out->count++] =
+            (esp_conv_run){i, first_input(a, i, taps), 1, step, a->stride * step / a->dilation, taps};
       }
     }
   }
+  return 1;
+}
+
+static int is_pointwise(const esp_conv_shape *s) {
+  return s->kernel_height * s->kernel_width == 1 && s->stride == 1 && s->input_dilation == 1 && s->pad_top == 0 &&
+         s->pad_left == 0 && s->out_height == s->in_height && s->out_width == s->in_width;
+}
+
+/// Whether there are lists by run. Single samples do without: their columns make up the vectors.
+static int has_runs(esp_conv_plan *plan) {
+  const axis rows = rows_of(&plan->shape), columns = columns_of(&plan->shape);
+  return plan->lanes > 1 && cut(&rows, &plan->rows) && cut(&columns, &plan->columns);
+}
+
+/// The padding becomes part of the band.
+static void plan_padding(esp_conv_plan *plan) {
+  esp_conv_shape *s = &plan->shape;
+  plan->padded = 1;
+  s->in_width = (s->out_width - 1) * s->stride + s->kernel_width;
+  if (plan->lanes == 1) {
+    plan->phase = s->out_width + (s->kernel_width - 1) / s->stride;
+    s->in_width = plan->phase * s->stride;
+  }
+  s->in_height = (s->out_height - 1) * s->stride + s->kernel_height;
+  s->pad_top = s->pad_left = 0;
+  s->input_dilation = 1;
+  plan->rows = (esp_conv_axis){{{0, 0, s->out_height, 1, s->stride, UINT32_MAX}}, 1};
+  plan->columns = (esp_conv_axis){{{0, 0, s->out_width, 1, s->stride, UINT32_MAX}}, 1};
+}
+
+/// Whether all channels begin in the same sets of a first-level cache.
+static int channels_collide(const esp_conv_shape *s, size_t lanes) {
+  return s->in_height * s->in_width * lanes * sizeof(float) % 4096 == 0;
+}
+
+static void plan_bands(esp_conv_plan *plan) {
+  const esp_conv_shape *s = &plan->shape;
+  plan->row = s->in_width * plan->lanes;
+  const size_t fit = band_limit / (s->in_channels * plan->row) * s->input_dilation;  // rows of dilated input
+  plan->band_rows = fit > s->kernel_height ? 1 + (fit - s->kernel_height) / s->stride : 1;
+  if (is_pointwise(s)) plan->band_rows = esp_conv_points;
+  if (plan->band_rows > s->out_height) plan->band_rows = s->out_height;
+  const size_t height = plan->copies ? (plan->band_rows - 1) * s->stride + s->kernel_height : s->in_height;
+  plan->plane = smaller(height, s->in_height) * plan->row;
+  plan->block = s->in_channels * plan->plane;
+  plan->band_blocks = plan->band_rows < s->out_height || plan->padded ? 1 : band_limit / plan->block;
+  if (plan->band_blocks == 0) plan->band_blocks = 1;
+  plan->band_blocks = smaller(plan->band_blocks, esp_conv_max_blocks);
+  // Beyond a band lies what the last point of single samples reads and does not use.
+  if (plan->copies) plan->band_floats = (plan->band_blocks * plan->block + 31) / 16 * 16;
+  assert(plan->block + plan->plane <= UINT32_MAX);
+}
+
+esp_conv_plan esp_conv_plan_make(const esp_conv_shape *shape, size_t lanes) {
+  esp_conv_plan plan = {.shape = *shape, .lanes = lanes, .floats = lanes == 1 ? 16 : lanes};
+  esp_conv_shape *s = &plan.shape;
+  if (is_pointwise(s)) {
+    const size_t positions = s->in_height * s->in_width, width = lanes == 1 ? positions : 1;
+    s->in_height = s->out_height = positions / width;
+    s->in_width = s->out_width = width;
+  }
+  plan.image = *s;
+  if (!has_runs(&plan)) plan_padding(&plan);
+  plan.copies = plan.padded || (is_pointwise(s) && channels_collide(s, lanes));
+  plan_bands(&plan);
+  return plan;
 }

@@ -1,23 +1,17 @@
 #include "conv.h"
 
-void esp_conv_band_outputs_scalar(const esp_conv_call *call, const float *restrict band, size_t rows, float *restrict y,
-                                  size_t first, size_t last) {
-  const esp_csr *w = call->w;
-  const esp_conv_shape *shape = call->shape;
-  const size_t lanes = call->plan.lanes;
-  for (size_t o = first; o < last; o++) {
-    for (size_t i = 0; i < rows; i++) {
-      for (size_t j = 0; j < shape->out_width; j++) {
-        const float *corner = band + i * shape->stride * call->plan.row + j * shape->stride * lanes;
-        float *output = y + ((o * shape->out_height + i) * shape->out_width + j) * lanes;
-        float sum[32];
-        for (size_t l = 0; l < lanes; l++) sum[l] = call->bias ? call->bias[o] : 0;
-        for (uint64_t k = w->row_starts[o]; k < w->row_starts[o + 1]; k++) {
-          const float *input = corner + call->offsets[k];
-          for (size_t l = 0; l < lanes; l++) sum[l] += call->values[k] * input[l];
-        }
-        for (size_t l = 0; l < lanes; l++) output[l] = sum[l];
+void esp_conv_compute_scalar(const esp_conv_outputs *outputs, const esp_conv_list *list, const esp_conv_tile *tile) {
+  for (size_t o = outputs->first; o < outputs->last; o++) {
+    for (size_t p = 0; p < tile->points; p++) {
+      float sum[32];
+      for (size_t l = 0; l < tile->floats; l++) sum[l] = outputs->bias ? outputs->bias[o] : 0;
+      for (size_t k = list->starts[o]; k < list->starts[o + 1]; k++) {
+        const esp_conv_entry entry = list->entries[k];
+        const float *input = tile->in[p] + entry.offset;
+        for (size_t l = 0; l < tile->floats; l++) sum[l] += entry.value * input[l];
       }
+      float *output = tile->out[p] + o * outputs->plane;
+      for (size_t l = 0; l < tile->floats; l++) output[l] = sum[l];
     }
   }
 }

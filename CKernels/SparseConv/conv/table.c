@@ -2,8 +2,8 @@
 
 #include "conv.h"
 
-static esp_conv_band_outputs *const variants[ESP_ISA_COUNT] = ESP_VARIANTS(
-    esp_conv_band_outputs_scalar, esp_conv_band_outputs_avx2, esp_conv_band_outputs_avx2, esp_conv_band_outputs_scalar);
+static esp_conv_compute *const variants[ESP_ISA_COUNT] =
+    ESP_VARIANTS(esp_conv_compute_scalar, esp_conv_compute_avx2, esp_conv_compute_avx512, esp_conv_compute_neon);
 
 esp_conv_shape esp_conv_input_gradient_shape(const esp_conv_shape *forward) {
   assert(forward->input_dilation == 1);
@@ -25,28 +25,14 @@ esp_conv_shape esp_conv_input_gradient_shape(const esp_conv_shape *forward) {
 }
 
 size_t esp_sparse_conv_workspace(const esp_conv_shape *shape, size_t nnz, size_t lanes, int threads) {
-  return (size_t)threads * esp_conv_plan_make(shape, lanes).band_floats + nnz;
+  const esp_conv_plan plan = esp_conv_plan_make(shape, lanes);
+  return (size_t)threads * plan.band_floats + 2 * nnz * (esp_conv_lists(&plan) + 1) +
+         esp_conv_lists(&plan) * (shape->out_channels + 1);
 }
 
-/// The tasks [first, last) of one thread. Task = (block * bands + band) * parts + part; a part is a range of output
-/// channels. The band is copied where it differs from the last task's.
-static void run_tasks(const esp_conv_call *call, esp_conv_band_outputs *outputs, size_t parts, const float *restrict x,
-                      float *restrict y, float *restrict band, size_t first, size_t last) {
-  const esp_conv_shape *shape = call->shape;
-  const esp_conv_plan *plan = &call->plan;
-  const size_t in_block = shape->in_channels * shape->in_height * shape->in_width * plan->lanes;
-  const size_t out_row = shape->out_width * plan->lanes;
-  const size_t out_block = shape->out_channels * shape->out_height * out_row;
-  for (size_t task = first; task < last; task++) {
-    const size_t part = task % parts, block = task / parts / plan->bands;
-    const size_t top = task / parts % plan->bands * plan->band_rows, left = shape->out_height - top;
-    const size_t rows = left < plan->band_rows ? left : plan->band_rows;
-    const float *image = x + block * in_block;
-    if (!plan->in_place && (task == first || part == 0)) esp_conv_copy_band(shape, plan, image, top, rows, band);
-    const float *input = plan->in_place ? image + top * shape->stride * plan->row : band;
-    outputs(call, input, rows, y + block * out_block + top * out_row, esp_part(shape->out_channels, part, parts),
-            esp_part(shape->out_channels, part + 1, parts));
-  }
+/// Whether outputs go past the caches: where they would not stay in a second-level cache until they are read.
+static int streams(const float *y, size_t lanes, size_t floats) {
+  return lanes == 32 && floats > 1024 * 1024 && (uintptr_t)y % 64 == 0;
 }
 
 void esp_sparse_conv_f32(esp_isa isa, const esp_csr *w, const float *values, const float *bias,
@@ -56,22 +42,35 @@ void esp_sparse_conv_f32(esp_isa isa, const esp_csr *w, const float *values, con
   assert(lanes == 1 || lanes == 8 || lanes == 16 || lanes == 32);
   assert(w->rows == shape->out_channels);
   assert(w->columns == shape->in_channels * shape->kernel_height * shape->kernel_width);
-  const esp_conv_plan plan = esp_conv_plan_make(shape, lanes);
-  uint32_t *offsets = (uint32_t *)(workspace + (size_t)threads * plan.band_floats);
-  const esp_conv_call call = {w, values, bias, shape, plan, offsets};
-  const uint64_t nnz = w->row_starts[w->rows];
-  const size_t parts = blocks * plan.bands < (size_t)threads ? (size_t)threads : 1;
-  const size_t tasks = blocks * plan.bands * parts;
+  esp_conv_call call = {esp_conv_plan_make(shape, lanes), shape, variants[isa], w->row_starts[w->rows], NULL, NULL};
+  const esp_conv_plan *plan = &call.plan;
+  const size_t lists = esp_conv_lists(plan), rows = blocks * plan->shape.out_height;
+  const size_t outputs = w->rows, plane = shape->out_height * shape->out_width * lanes;
+  esp_conv_entry *entries = (esp_conv_entry *)(workspace + (size_t)threads * plan->band_floats);
+  esp_conv_place *places = (esp_conv_place *)(entries + lists * call.nnz);
+  uint32_t *starts = (uint32_t *)(places + call.nnz);
+  call.entries = entries;
+  call.starts = starts;
+  // Threads take ranges of rows, and where there are fewer rows than threads, of output channels too.
+  const size_t parts = rows < (size_t)threads ? (size_t)threads / rows : 1, ranges = (size_t)threads / parts;
 #pragma omp parallel num_threads(threads)
   {
 #pragma omp for schedule(static)
     for (int part = 0; part < threads; part++) {
-      esp_conv_offsets(w, shape, &plan, esp_part(nnz, part, threads), esp_part(nnz, part + 1, threads), offsets);
+      esp_conv_places(w, plan, esp_part(call.nnz, part, threads), esp_part(call.nnz, part + 1, threads), places);
     }
 #pragma omp for schedule(static)
-    for (int thread = 0; thread < threads; thread++) {
-      run_tasks(&call, variants[isa], parts, x, y, workspace + thread * plan.band_floats,
-                esp_part(tasks, thread, threads), esp_part(tasks, thread + 1, threads));
+    for (size_t l = 0; l < lists; l++) {
+      esp_conv_make_list(w, values, plan, places, l / plan->columns.count, l % plan->columns.count,
+                         starts + l * (outputs + 1), entries + l * call.nnz);
+    }
+#pragma omp for schedule(static)
+    for (size_t task = 0; task < ranges * parts; task++) {
+      const size_t range = task / parts, part = task % parts;
+      const esp_conv_outputs channels = {bias, esp_part(outputs, part, parts), esp_part(outputs, part + 1, parts),
+                                         plane, streams(y, lanes, blocks * outputs * plane)};
+      esp_conv_walk(&call, &channels, esp_part(rows, range, ranges), esp_part(rows, range + 1, ranges), x, y,
+                    workspace + task * plan->band_floats);
     }
   }
 }

@@ -1,0 +1,17 @@
+#include "conv.h"
+
+#if defined(__x86_64__)
+#include "../../Runtime/vector/avx512.h"
+#include "body.h"
+
+ESP_TARGET void esp_conv_compute_avx512(const esp_conv_outputs *outputs, const esp_conv_list *list,
+                                        const esp_conv_tile *tile) {
+  if (tile->floats == 32) {
+    compute_tile(8, 2, outputs, list, tile);
+  } else if (tile->floats == 16) {
+    compute_tile(8, 1, outputs, list, tile);
+  } else {
+    esp_conv_compute_avx2(outputs, list, tile);
+  }
+}
+#endif
