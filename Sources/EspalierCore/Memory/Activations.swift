@@ -73,6 +73,11 @@ public final class ActivationPool {
     return try withExtendedLifetime(storage) { try body(storage.pointer) }
   }
 
+  /// Runs `body` with `count` undefined doubles.
+  package func withDoubles<R>(count: Int, _ body: (UnsafeMutablePointer<Double>) throws -> R) rethrows -> R {
+    try withWorkspace(count: 2 * count) { try $0.withMemoryRebound(to: Double.self, capacity: count, body) }
+  }
+
   fileprivate func take(count: Int) -> (UnsafeMutablePointer<Float>, Int) {
     let capacity = Self.capacity(for: count)
     if let pointer = free[capacity]?.popLast() { return (pointer, capacity) }
