@@ -15,25 +15,26 @@
 /// Y[b, f, t, l] := scale[f] * (X - mean[b, t, l]) * inverse_deviation[b, t, l] + shift[f], with mean and biased
 /// variance over X[b, :, t, l] and inverse_deviation = 1 / sqrt(variance + epsilon).
 ///
-/// mean, inverse_deviation [blocks, tokens, lanes] are outputs too, for backward.
+/// mean, inverse_deviation [blocks, tokens, lanes] are outputs too, for backward. Lanes beyond `samples` have zeros
+/// there, and Y = shift.
 void esp_layer_norm_forward(esp_isa isa, const float *restrict x, const float *scale, const float *shift, float epsilon,
-                            size_t blocks, size_t features, size_t tokens, size_t lanes, float *restrict y,
+                            size_t samples, size_t features, size_t tokens, size_t lanes, float *restrict y,
                             float *restrict mean, float *restrict inverse_deviation, int threads);
 
 /// Doubles in esp_layer_norm_backward's workspace.
-size_t esp_layer_norm_workspace(size_t blocks, size_t features, size_t tokens, size_t lanes);
+size_t esp_layer_norm_workspace(size_t samples, size_t features, size_t tokens, size_t lanes);
 
 /// Gradients of esp_layer_norm_forward from D, Y's: dx, scale_gradient [features], shift_gradient [features], all
 /// overwritten. The last two are sums over blocks, tokens and lanes, in double, in an order that the shape decides.
 void esp_layer_norm_backward(esp_isa isa, const float *restrict x, const float *restrict d, const float *scale,
-                             const float *mean, const float *inverse_deviation, size_t blocks, size_t features,
+                             const float *mean, const float *inverse_deviation, size_t samples, size_t features,
                              size_t tokens, size_t lanes, float *restrict dx, float *scale_gradient,
                              float *shift_gradient, double *workspace, int threads);
 
 // ---- Gaussian error linear unit (Hendrycks & Gimpel 2016), exact ----------------------------------------------------
 
 /// y := x * P(x), P the normal distribution's cumulative function, (1 + erf(x / sqrt 2)) / 2; n elements. P's relative
-/// error is at most 4 units of 2^-24 wherever y is a normal number.
+/// error is at most 4 units of 2^-24 wherever P is a normal number; below it is 0.
 void esp_gelu_forward(esp_isa isa, const float *restrict x, size_t n, float *restrict y, int threads);
 
 /// dx := d * (P(x) + x * P'(x)), with x the forward's input.
