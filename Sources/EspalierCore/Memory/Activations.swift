@@ -4,6 +4,8 @@
 public struct Activations {
   public let shape: ActivationShape
   let storage: ActivationStorage
+  /// Of a gradient: its sums by channel, where the operation that made it took them on its way.
+  var channelSums: ActivationStorage?
 
   /// The numbers, laid out as `ActivationShape` says.
   public var pointer: UnsafeMutablePointer<Float> { storage.pointer }
