@@ -45,13 +45,23 @@ ESP_TARGET static void pack_right(const float *restrict from, size_t step, size_
     pack(from, step, stride, depth, valid, COLUMNS, to);
 }
 
+/// Vectors that are needed later, `step` apart: one is asked for with every product.
+typedef struct soon {
+  const float *at;
+  size_t step;
+} soon;
+
 /// sums := the products of a left panel [depth, ROWS, WIDTH] and a right one [depth, COLUMNS, WIDTH] over depth.
-ESP_VEC void multiply(const float *restrict left, const float *restrict right, size_t depth,
+ESP_VEC void multiply(const float *restrict left, const float *restrict right, size_t depth, soon next,
                       esp_vec sums[ROWS][COLUMNS]) {
   for (size_t r = 0; r < ROWS; r++)
     for (size_t c = 0; c < COLUMNS; c++) sums[r][c] = esp_vec_zero();
-  for (size_t k = 0; k < depth; k++, left += LEFT, right += RIGHT) {
+  for (size_t k = 0; k < depth; k++, left += LEFT, right += RIGHT, next.at += next.step) {
     esp_vec column[ROWS];
+    esp_vec_prefetch(next.at);
+#ifdef PFL
+    for (size_t r = 0; r < ROWS; r += 16 / WIDTH) esp_vec_prefetch(left + PFL * LEFT + r * WIDTH);
+#endif
     for (size_t r = 0; r < ROWS; r++) column[r] = esp_vec_load(left + r * WIDTH);
     for (size_t c = 0; c < COLUMNS; c++) {
       const esp_vec element = esp_vec_load(right + c * WIDTH);
@@ -61,10 +71,10 @@ ESP_VEC void multiply(const float *restrict left, const float *restrict right, s
 }
 
 /// scores [COLUMNS, ROWS, WIDTH] := left times right.
-ESP_TARGET static void score(const float *restrict left, const float *restrict right, size_t depth,
+ESP_TARGET static void score(const float *restrict left, const float *restrict right, size_t depth, soon next,
                              float *restrict scores) {
   esp_vec sums[ROWS][COLUMNS];
-  multiply(left, right, depth, sums);
+  multiply(left, right, depth, next, sums);
   for (size_t c = 0; c < COLUMNS; c++)
     for (size_t r = 0; r < ROWS; r++) esp_vec_store(scores + (c * ROWS + r) * WIDTH, sums[r][c]);
 }
@@ -76,10 +86,14 @@ typedef struct product_place {
   int accumulate;
 } product_place;
 
-ESP_TARGET static void combine(const float *restrict left, const float *restrict right, size_t depth,
+ESP_TARGET static void combine(const float *restrict left, const float *restrict right, size_t depth, soon next,
                                product_place place) {
   esp_vec sums[ROWS][COLUMNS];
-  multiply(left, right, depth, sums);
+#ifdef PFO
+  for (size_t c = 0; c < COLUMNS && c < place.columns; c++)
+    for (size_t r = 0; r < ROWS && r < place.rows; r++) __builtin_prefetch(place.at + r * place.row_stride + c * place.column_stride, 1);
+#endif
+  multiply(left, right, depth, next, sums);
   for (size_t c = 0; c < COLUMNS && c < place.columns; c++)
     for (size_t r = 0; r < ROWS && r < place.rows; r++) {
       float *const at = place.at + r * place.row_stride + c * place.column_stride;
@@ -108,7 +122,7 @@ ESP_TARGET static void score_all(const float *restrict queries, const float *res
   for (size_t j = 0; j < p->tokens; j += COLUMNS) {
     pack_right(keys + j * p->lanes, p->row, p->lanes, p->size, p->tokens - j, panel);
     for (size_t i = 0; i < p->panels; i++)
-      score(queries + i * p->size * LEFT, panel, p->size, scores + i * p->scores + j * LEFT);
+      score(queries + i * p->size * LEFT, panel, p->size, j + COLUMNS + i < p->tokens && i < COLUMNS ? (soon){keys + (j + COLUMNS + i) * p->lanes, p->row} : (soon){panel, 0}, scores + i * p->scores + j * LEFT);
   }
 }
 
@@ -120,7 +134,7 @@ ESP_TARGET static void combine_all(const float *restrict left, size_t stride, co
   for (size_t f = 0; f < p->size; f += COLUMNS) {
     pack_right(from + f * p->row + origin * p->lanes, p->lanes, p->row, depth, p->size - f, panel);
     for (size_t i = 0; i < count; i += ROWS)
-      combine(left + i / ROWS * stride, panel, depth,
+      combine(left + i / ROWS * stride, panel, depth, f + COLUMNS + i / ROWS < p->size && i / ROWS < COLUMNS ? (soon){from + (f + COLUMNS + i / ROWS) * p->row + origin * p->lanes, p->lanes} : (soon){panel, 0},
               (product_place){to + f * p->row + (first + i) * p->lanes, p->lanes, p->row, count - i, p->size - f,
                               accumulate});
   }
