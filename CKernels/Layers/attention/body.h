@@ -29,14 +29,6 @@ ESP_VEC size_t least(size_t a, size_t b) {
   return a < b ? a : b;
 }
 
-ESP_TARGET static void pack_left(const float *restrict from, size_t step, size_t stride, size_t depth, size_t valid,
-                                 float *restrict to) {
-  if (valid >= ROWS)
-    pack(from, step, stride, depth, ROWS, ROWS, to);
-  else
-    pack(from, step, stride, depth, valid, ROWS, to);
-}
-
 ESP_TARGET static void pack_right(const float *restrict from, size_t step, size_t stride, size_t depth, size_t valid,
                                   float *restrict to) {
   if (valid >= COLUMNS)
@@ -59,9 +51,6 @@ ESP_VEC void multiply(const float *restrict left, const float *restrict right, s
   for (size_t k = 0; k < depth; k++, left += LEFT, right += RIGHT, next.at += next.step) {
     esp_vec column[ROWS];
     esp_vec_prefetch(next.at);
-#ifdef PFL
-    for (size_t r = 0; r < ROWS; r += 16 / WIDTH) esp_vec_prefetch(left + PFL * LEFT + r * WIDTH);
-#endif
     for (size_t r = 0; r < ROWS; r++) column[r] = esp_vec_load(left + r * WIDTH);
     for (size_t c = 0; c < COLUMNS; c++) {
       const esp_vec element = esp_vec_load(right + c * WIDTH);
@@ -89,10 +78,6 @@ typedef struct product_place {
 ESP_TARGET static void combine(const float *restrict left, const float *restrict right, size_t depth, soon next,
                                product_place place) {
   esp_vec sums[ROWS][COLUMNS];
-#ifdef PFO
-  for (size_t c = 0; c < COLUMNS && c < place.columns; c++)
-    for (size_t r = 0; r < ROWS && r < place.rows; r++) __builtin_prefetch(place.at + r * place.row_stride + c * place.column_stride, 1);
-#endif
   multiply(left, right, depth, next, sums);
   for (size_t c = 0; c < COLUMNS && c < place.columns; c++)
     for (size_t r = 0; r < ROWS && r < place.rows; r++) {
@@ -109,11 +94,17 @@ typedef struct attention_part {
   float scale;
 } attention_part;
 
-/// panels [panels, size, ROWS, WIDTH] := the queries' rows of `from`.
+/// panels [panels, size, ROWS, WIDTH] := the queries' rows of `from`, in the order in which those lie in memory.
 ESP_TARGET static void pack_queries(const float *restrict from, const attention_part *p, float *restrict panels) {
-  for (size_t i = 0; i < p->panels; i++)
-    pack_left(from + (p->first + i * ROWS) * p->lanes, p->row, p->lanes, p->size, p->queries - i * ROWS,
-              panels + i * p->size * LEFT);
+  const size_t whole = p->queries / ROWS;
+  for (size_t f = 0; f < p->size; f++) {
+    const float *const row = from + f * p->row + p->first * p->lanes;
+    for (size_t i = 0; i < whole; i++)
+      pack(row + i * ROWS * p->lanes, 0, p->lanes, 1, ROWS, ROWS, panels + (i * p->size + f) * LEFT);
+    if (whole < p->panels)
+      pack(row + whole * ROWS * p->lanes, 0, p->lanes, 1, p->queries - whole * ROWS, ROWS,
+           panels + (whole * p->size + f) * LEFT);
+  }
 }
 
 /// scores [panels, tokens, ROWS, WIDTH] := queries times every token of `keys`.
@@ -122,7 +113,10 @@ ESP_TARGET static void score_all(const float *restrict queries, const float *res
   for (size_t j = 0; j < p->tokens; j += COLUMNS) {
     pack_right(keys + j * p->lanes, p->row, p->lanes, p->size, p->tokens - j, panel);
     for (size_t i = 0; i < p->panels; i++)
-      score(queries + i * p->size * LEFT, panel, p->size, j + COLUMNS + i < p->tokens && i < COLUMNS ? (soon){keys + (j + COLUMNS + i) * p->lanes, p->row} : (soon){panel, 0}, scores + i * p->scores + j * LEFT);
+      score(queries + i * p->size * LEFT, panel, p->size,
+            j + COLUMNS + i < p->tokens && i < COLUMNS ? (soon){keys + (j + COLUMNS + i) * p->lanes, p->row}
+                                                       : (soon){panel, 0},
+            scores + i * p->scores + j * LEFT);
   }
 }
 
@@ -134,7 +128,10 @@ ESP_TARGET static void combine_all(const float *restrict left, size_t stride, co
   for (size_t f = 0; f < p->size; f += COLUMNS) {
     pack_right(from + f * p->row + origin * p->lanes, p->lanes, p->row, depth, p->size - f, panel);
     for (size_t i = 0; i < count; i += ROWS)
-      combine(left + i / ROWS * stride, panel, depth, f + COLUMNS + i / ROWS < p->size && i / ROWS < COLUMNS ? (soon){from + (f + COLUMNS + i / ROWS) * p->row + origin * p->lanes, p->lanes} : (soon){panel, 0},
+      combine(left + i / ROWS * stride, panel, depth,
+              f + COLUMNS + i / ROWS < p->size && i / ROWS < COLUMNS
+                  ? (soon){from + (f + COLUMNS + i / ROWS) * p->row + origin * p->lanes, p->lanes}
+                  : (soon){panel, 0},
               (product_place){to + f * p->row + (first + i) * p->lanes, p->lanes, p->row, count - i, p->size - f,
                               accumulate});
   }
