@@ -1,5 +1,5 @@
 #if defined(__x86_64__)
-#include "vector/avx2.h"
+#include "../../Runtime/vector/avx2.h"
 
 #define ROWS 2
 #define COLUMNS 6

@@ -1,5 +1,5 @@
 #if defined(__x86_64__)
-#include "vector/avx512.h"
+#include "../../Runtime/vector/avx512.h"
 
 #define ROWS 4
 #define COLUMNS 6

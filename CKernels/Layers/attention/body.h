@@ -14,7 +14,8 @@
 
 enum { WIDTH = esp_vec_floats, LEFT = ROWS * WIDTH, RIGHT = COLUMNS * WIDTH };
 
-static_assert(ROWS <= ESP_ATTENTION_PANEL && COLUMNS <= ESP_ATTENTION_PANEL && WIDTH <= ESP_ATTENTION_FLOATS,
+static_assert((int)ROWS <= ESP_ATTENTION_PANEL && (int)COLUMNS <= ESP_ATTENTION_PANEL &&
+                  (int)WIDTH <= (int)ESP_ATTENTION_FLOATS,
               "the workspace has room");
 
 /// to [depth, width, WIDTH] := from's vectors, `step` apart in depth, `stride` apart in width; zeros from `valid` on.

@@ -1,5 +1,5 @@
 #if defined(__aarch64__)
-#include "vector/neon.h"
+#include "../../Runtime/vector/neon.h"
 
 #define ROWS 4
 #define COLUMNS 6
