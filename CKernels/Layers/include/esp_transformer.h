@@ -33,8 +33,9 @@ void esp_layer_norm_backward(esp_isa isa, const float *restrict x, const float *
 
 // ---- Gaussian error linear unit (Hendrycks & Gimpel 2016), exact ----------------------------------------------------
 
-/// y := x * P(x), P the normal distribution's cumulative function, (1 + erf(x / sqrt 2)) / 2; n elements. P's relative
-/// error is at most 4 units of 2^-24 wherever P is a normal number; below it is 0.
+/// y := x * P(x), P the normal distribution's cumulative function, (1 + erf(x / sqrt 2)) / 2; n elements. The relative
+/// error of y is at most 5 units of 2^-24 for x >= 0, and 9 below, tail included, as long as P is a normal number; then
+/// y is 0.
 void esp_gelu_forward(esp_isa isa, const float *restrict x, size_t n, float *restrict y, int threads);
 
 /// dx := d * (P(x) + x * P'(x)), with x the forward's input.
