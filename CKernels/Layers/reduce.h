@@ -14,6 +14,16 @@ typedef double double_run __attribute__((vector_size(128)));
 
 #define ESP_TO_DOUBLES(run) __builtin_convertvector(run, double_run)
 
+/// Ranges of fewer runs are walked through in order, longer ones in four quarters at once: memory gives four streams up
+/// to half as much again as one, because its prefetcher follows each of them.
+enum { LONG_RANGE = 256 };
+
+/// Where the k-th run of a range of `runs` starts, in the order that it is walked through.
+ESP_TARGET ESP_INLINE size_t run_start(size_t k, size_t runs) {
+  const size_t quarter = runs < LONG_RANGE ? 0 : runs / 4;
+  return (k < 4 * quarter ? k % 4 * quarter + k / 4 : k) * SUM_LANES;
+}
+
 /// Adds the partial sums in a fixed tree.
 ESP_TARGET ESP_INLINE double sum_of_lanes(const double_run *sums) {
   double partial[SUM_LANES];
@@ -25,9 +35,9 @@ ESP_TARGET ESP_INLINE double sum_of_lanes(const double_run *sums) {
 
 /// partial += x [n].
 ESP_TARGET ESP_INLINE void add_run(const float *x, size_t n, double_run *partial) {
-  size_t i = 0;
-  for (; i + SUM_LANES <= n; i += SUM_LANES) *partial += ESP_TO_DOUBLES(*(const float_run *)(x + i));
+  const size_t runs = n / SUM_LANES, whole = runs * SUM_LANES;
+  for (size_t k = 0; k < runs; k++) *partial += ESP_TO_DOUBLES(*(const float_run *)(x + run_start(k, runs)));
   float_run rest = {0};
-  memcpy(&rest, x + i, (n - i) * sizeof *x);
+  memcpy(&rest, x + whole, (n - whole) * sizeof *x);
   *partial += ESP_TO_DOUBLES(rest);
 }

@@ -3,33 +3,50 @@
 #include "batch_norm/batch_norm.h"
 #include "reduce.h"
 
-/// Which numbers of a block are real: all bits of those are set. live[i] holds for a plane's runs i, i + 2, ...
-typedef struct real_runs {
-  int_run live[2];
-} real_runs;
+/// One channel of one block.
+typedef struct plane {
+  size_t at, next;  // where it starts, and where the one starts that its thread comes to next
+  size_t size, runs;
+  int_run live[2];  // all bits of real lanes set: live[i % 2] holds for the plane's i-th run
+} plane;
 
-ESP_TARGET ESP_INLINE void fill_real_runs(const esp_batch_norm *norm, size_t block, real_runs *real) {
-  const size_t lanes = esp_real_lanes(norm->samples, norm->lanes, block);
+ESP_TARGET ESP_INLINE void fill_plane(const esp_batch_norm *norm, size_t c, size_t b, size_t first, size_t last,
+                                      plane *p) {
+  const size_t real = esp_real_lanes(norm->samples, norm->lanes, b);
+  p->size = norm->positions * norm->lanes;
+  p->runs = p->size / SUM_LANES;
+  p->at = (b * norm->channels + c) * p->size;
+  const size_t next_channel = c + 1 < norm->channels ? c + 1 : c;
+  p->next = (b + 1 < last ? (b + 1) * norm->channels + c : first * norm->channels + next_channel) * p->size;
+  memset(p->live, -1, sizeof p->live);
+  if (real == norm->lanes) return;
   for (size_t i = 0; i < 2 * SUM_LANES; i++)
-    real->live[i / SUM_LANES][i % SUM_LANES] = i % norm->lanes < lanes ? -1 : 0;
+    if (i % norm->lanes >= real) p->live[i / SUM_LANES][i % SUM_LANES] = 0;
 }
 
-/// A shorter run's numbers, followed by zeros.
-ESP_TARGET ESP_INLINE void copy_rest(const float *x, size_t count, float_run *run) {
-  *run = (float_run){0};
-  memcpy(run, x, count * sizeof *x);
-}
-
-/// The part of `live` that a shorter run has.
-ESP_TARGET ESP_INLINE void live_of_rest(const int_run *live, size_t count, int_run *rest) {
-  for (size_t l = 0; l < SUM_LANES; l++) (*rest)[l] = l < count ? (*live)[l] : 0;
-}
+/// Calls for the next plane's part at `offset`, so that it is on its way while this one is worked on. Long planes have
+/// their four streams instead.
+#define FETCH_NEXT(p, pointer, offset) \
+  if ((p)->runs < LONG_RANGE) __builtin_prefetch((pointer) + (p)->next + (offset))
 
 /// The run at p + i, if there is a p.
-#define RUN_AT(p, i) ((p) ? (const float_run *)((p) + (i)) : NULL)
+#define RUN_AT(p, i) ((p) ? (float_run *)((p) + (i)) : NULL)
+#define CONST_RUN_AT(p, i) ((p) ? (const float_run *)((p) + (i)) : NULL)
 
-ESP_TARGET ESP_INLINE size_t plane_size(const esp_batch_norm *norm) {
-  return norm->positions * norm->lanes;
+/// A plane's last numbers, fewer than a run.
+ESP_TARGET ESP_INLINE size_t rest_of(const plane *p) {
+  return p->size - p->runs * SUM_LANES;
+}
+
+/// Those numbers of x, followed by zeros.
+ESP_TARGET ESP_INLINE void copy_rest(const float *x, const plane *p, float_run *run) {
+  *run = (float_run){0};
+  memcpy(run, x + p->at + p->runs * SUM_LANES, rest_of(p) * sizeof *x);
+}
+
+/// Which of them are real.
+ESP_TARGET ESP_INLINE void live_of_rest(const plane *p, int_run *live) {
+  for (size_t l = 0; l < SUM_LANES; l++) (*live)[l] = l < rest_of(p) ? p->live[p->runs % 2][l] : 0;
 }
 
 // ---- Moments
@@ -46,20 +63,21 @@ ESP_TARGET ESP_INLINE void moments_run(const float_run *x, const int_run *live, 
 
 ESP_TARGET static void moments(const esp_batch_norm *norm, size_t c, size_t first, size_t last, const float *x,
                                esp_moments *moments) {
-  const size_t n = plane_size(norm), whole = n / SUM_LANES * SUM_LANES;
   for (size_t b = first; b < last; b++) {
-    const float *const plane = x + (b * norm->channels + c) * n;
-    const float pivot = plane[0];
-    real_runs real;
-    fill_real_runs(norm, b, &real);
+    plane p;
+    fill_plane(norm, c, b, first, last, &p);
+    const float pivot = x[p.at];
     double_run sums = {0}, squares = {0};
-    for (size_t i = 0; i < whole; i += SUM_LANES)
-      moments_run(RUN_AT(plane, i), &real.live[i / SUM_LANES % 2], pivot, &sums, &squares);
-    if (whole < n) {
+    for (size_t k = 0; k < p.runs; k++) {
+      const size_t i = run_start(k, p.runs);
+      FETCH_NEXT(&p, x, i);
+      moments_run(CONST_RUN_AT(x, p.at + i), &p.live[i / SUM_LANES % 2], pivot, &sums, &squares);
+    }
+    if (rest_of(&p) > 0) {
       float_run rest;
       int_run live;
-      copy_rest(plane + whole, n - whole, &rest);
-      live_of_rest(&real.live[whole / SUM_LANES % 2], n - whole, &live);
+      copy_rest(x, &p, &rest);
+      live_of_rest(&p, &live);
       moments_run(&rest, &live, pivot, &sums, &squares);
     }
     const double count = (double)(norm->positions * esp_real_lanes(norm->samples, norm->lanes, b));
@@ -81,31 +99,34 @@ ESP_TARGET ESP_INLINE void apply_run(const float_run *x, const float_run *residu
   *y = (float_run)((int_run)value & *live & ~(int_run)(value < floor));
 }
 
-ESP_TARGET ESP_INLINE void apply_plane(const float *x, const float *residual, size_t n, const real_runs *real,
-                                       esp_channel_map map, float floor, float *restrict y) {
-  const size_t whole = n / SUM_LANES * SUM_LANES;
-  for (size_t i = 0; i < whole; i += SUM_LANES)
-    apply_run(RUN_AT(x, i), RUN_AT(residual, i), &real->live[i / SUM_LANES % 2], map, floor, (float_run *)(y + i));
-  if (whole == n) return;
+ESP_TARGET ESP_INLINE void apply_plane(const plane *p, const float *x, const float *residual, esp_channel_map map,
+                                       float floor, float *restrict y) {
+  for (size_t k = 0; k < p->runs; k++) {
+    const size_t i = run_start(k, p->runs);
+    FETCH_NEXT(p, x, i);
+    FETCH_NEXT(p, y, i);
+    if (residual) FETCH_NEXT(p, residual, i);
+    apply_run(CONST_RUN_AT(x, p->at + i), CONST_RUN_AT(residual, p->at + i), &p->live[i / SUM_LANES % 2], map, floor,
+              RUN_AT(y, p->at + i));
+  }
+  if (rest_of(p) == 0) return;
   float_run rest, added, result;
-  copy_rest(x + whole, n - whole, &rest);
-  if (residual) copy_rest(residual + whole, n - whole, &added);
-  apply_run(&rest, residual ? &added : NULL, &real->live[whole / SUM_LANES % 2], map, floor, &result);
-  memcpy(y + whole, &result, (n - whole) * sizeof *y);
+  copy_rest(x, p, &rest);
+  if (residual) copy_rest(residual, p, &added);
+  apply_run(&rest, residual ? &added : NULL, &p->live[p->runs % 2], map, floor, &result);
+  memcpy(y + p->at + p->runs * SUM_LANES, &result, rest_of(p) * sizeof *y);
 }
 
 ESP_TARGET static void apply(const esp_batch_norm *norm, esp_channel_map map, size_t c, size_t first, size_t last,
                              const float *x, const float *residual, float *restrict y) {
-  const size_t n = plane_size(norm);
   const float floor = norm->relu ? 0 : -HUGE_VALF;
   for (size_t b = first; b < last; b++) {
-    const size_t at = (b * norm->channels + c) * n;
-    real_runs real;
-    fill_real_runs(norm, b, &real);
+    plane p;
+    fill_plane(norm, c, b, first, last, &p);
     if (residual)
-      apply_plane(x + at, residual + at, n, &real, map, floor, y + at);
+      apply_plane(&p, x, residual, map, floor, y);
     else
-      apply_plane(x + at, NULL, n, &real, map, floor, y + at);
+      apply_plane(&p, x, NULL, map, floor, y);
   }
 }
 
@@ -126,24 +147,30 @@ ESP_TARGET ESP_INLINE void reduce_run(const float_run *x, const float_run *y, co
   *products += wide * ESP_TO_DOUBLES(centred);
 }
 
-ESP_TARGET ESP_INLINE void reduce_plane(const esp_norm_gradients *g, size_t at, size_t n, const real_runs *real,
-                                        esp_channel_map map, passing by, esp_norm_sums *result) {
-  const float *const x = g->x + at, *const d = g->d + at, *const y = by == PASSES_BY_Y ? g->y + at : NULL;
-  float *const masked = by == PASSES_BY_Y ? g->residual + at : NULL;
-  const size_t whole = n / SUM_LANES * SUM_LANES;
+ESP_TARGET ESP_INLINE void reduce_plane(const plane *p, const esp_norm_gradients *g, esp_channel_map map, passing by,
+                                        esp_norm_sums *result) {
+  const float *const x = g->x, *const d = g->d, *const y = by == PASSES_BY_Y ? g->y : NULL;
+  float *const masked = by == PASSES_BY_Y ? g->residual : NULL;
   double_run sums = {0}, products = {0};
-  for (size_t i = 0; i < whole; i += SUM_LANES)
-    reduce_run(RUN_AT(x, i), RUN_AT(y, i), RUN_AT(d, i), &real->live[i / SUM_LANES % 2], map, by,
-               (float_run *)RUN_AT(masked, i), &sums, &products);
-  if (whole < n) {
-    float_run rests[3], result;
+  for (size_t k = 0; k < p->runs; k++) {
+    // x, y, d and what is written are four streams already.
+    const size_t i = y ? k * SUM_LANES : run_start(k, p->runs);
+    FETCH_NEXT(p, x, i);
+    FETCH_NEXT(p, d, i);
+    if (y) FETCH_NEXT(p, y, i);
+    if (y) FETCH_NEXT(p, masked, i);
+    reduce_run(CONST_RUN_AT(x, p->at + i), CONST_RUN_AT(y, p->at + i), CONST_RUN_AT(d, p->at + i),
+               &p->live[i / SUM_LANES % 2], map, by, RUN_AT(masked, p->at + i), &sums, &products);
+  }
+  if (rest_of(p) > 0) {
+    float_run rests[3], last;
     int_run live;
-    copy_rest(x + whole, n - whole, &rests[0]);
-    if (by == PASSES_BY_Y) copy_rest(y + whole, n - whole, &rests[1]);
-    copy_rest(d + whole, n - whole, &rests[2]);
-    live_of_rest(&real->live[whole / SUM_LANES % 2], n - whole, &live);
-    reduce_run(&rests[0], &rests[1], &rests[2], &live, map, by, &result, &sums, &products);
-    if (by == PASSES_BY_Y) memcpy(masked + whole, &result, (n - whole) * sizeof *masked);
+    copy_rest(x, p, &rests[0]);
+    if (y) copy_rest(y, p, &rests[1]);
+    copy_rest(d, p, &rests[2]);
+    live_of_rest(p, &live);
+    reduce_run(&rests[0], &rests[1], &rests[2], &live, map, by, &last, &sums, &products);
+    if (y) memcpy(masked + p->at + p->runs * SUM_LANES, &last, rest_of(p) * sizeof *masked);
   }
   result->gradient = sum_of_lanes(&sums);
   result->product = sum_of_lanes(&products);
@@ -151,17 +178,15 @@ ESP_TARGET ESP_INLINE void reduce_plane(const esp_norm_gradients *g, size_t at, 
 
 ESP_TARGET static void reduce(const esp_batch_norm *norm, esp_channel_map map, size_t c, size_t first, size_t last,
                               const esp_norm_gradients *gradients, esp_norm_sums *sums) {
-  const size_t n = plane_size(norm);
   for (size_t b = first; b < last; b++) {
-    const size_t at = (b * norm->channels + c) * n;
-    real_runs real;
-    fill_real_runs(norm, b, &real);
+    plane p;
+    fill_plane(norm, c, b, first, last, &p);
     if (!norm->relu)
-      reduce_plane(gradients, at, n, &real, map, PASSES_ALL, &sums[b]);
+      reduce_plane(&p, gradients, map, PASSES_ALL, &sums[b]);
     else if (gradients->y)
-      reduce_plane(gradients, at, n, &real, map, PASSES_BY_Y, &sums[b]);
+      reduce_plane(&p, gradients, map, PASSES_BY_Y, &sums[b]);
     else
-      reduce_plane(gradients, at, n, &real, map, PASSES_BY_X, &sums[b]);
+      reduce_plane(&p, gradients, map, PASSES_BY_X, &sums[b]);
   }
 }
 
@@ -176,22 +201,25 @@ ESP_TARGET ESP_INLINE void correct_run(const float_run *x, const float_run *d, c
 }
 
 /// d: masked already where y said what passes.
-ESP_TARGET ESP_INLINE void correct_plane(const float *x, const float *d, size_t n, const real_runs *real,
-                                         esp_channel_map map, passing by, esp_norm_correction correction, float *dx,
-                                         esp_norm_sums *result) {
-  const size_t whole = n / SUM_LANES * SUM_LANES;
+ESP_TARGET ESP_INLINE void correct_plane(const plane *p, const float *x, const float *d, esp_channel_map map,
+                                         passing by, esp_norm_correction correction, float *dx, esp_norm_sums *result) {
   double_run sums = {0};
-  for (size_t i = 0; i < whole; i += SUM_LANES)
-    correct_run(RUN_AT(x, i), RUN_AT(d, i), &real->live[i / SUM_LANES % 2], map, by, correction, (float_run *)(dx + i),
-                &sums);
-  if (whole < n) {
-    float_run rests[2], result;
+  for (size_t k = 0; k < p->runs; k++) {
+    const size_t i = run_start(k, p->runs);
+    FETCH_NEXT(p, x, i);
+    FETCH_NEXT(p, d, i);
+    FETCH_NEXT(p, dx, i);
+    correct_run(CONST_RUN_AT(x, p->at + i), CONST_RUN_AT(d, p->at + i), &p->live[i / SUM_LANES % 2], map, by,
+                correction, RUN_AT(dx, p->at + i), &sums);
+  }
+  if (rest_of(p) > 0) {
+    float_run rests[2], last;
     int_run live;
-    copy_rest(x + whole, n - whole, &rests[0]);
-    copy_rest(d + whole, n - whole, &rests[1]);
-    live_of_rest(&real->live[whole / SUM_LANES % 2], n - whole, &live);
-    correct_run(&rests[0], &rests[1], &live, map, by, correction, &result, &sums);
-    memcpy(dx + whole, &result, (n - whole) * sizeof *dx);
+    copy_rest(x, p, &rests[0]);
+    copy_rest(d, p, &rests[1]);
+    live_of_rest(p, &live);
+    correct_run(&rests[0], &rests[1], &live, map, by, correction, &last, &sums);
+    memcpy(dx + p->at + p->runs * SUM_LANES, &last, rest_of(p) * sizeof *dx);
   }
   result->input = sum_of_lanes(&sums);
 }
@@ -199,16 +227,14 @@ ESP_TARGET ESP_INLINE void correct_plane(const float *x, const float *d, size_t 
 ESP_TARGET static void correct(const esp_batch_norm *norm, esp_channel_map map, esp_norm_correction correction,
                                size_t c, size_t first, size_t last, const esp_norm_gradients *gradients,
                                esp_norm_sums *sums) {
-  const size_t n = plane_size(norm);
   const float *const d = gradients->y ? gradients->residual : gradients->d;
   for (size_t b = first; b < last; b++) {
-    const size_t at = (b * norm->channels + c) * n;
-    real_runs real;
-    fill_real_runs(norm, b, &real);
+    plane p;
+    fill_plane(norm, c, b, first, last, &p);
     if (norm->relu && !gradients->y)
-      correct_plane(gradients->x + at, d + at, n, &real, map, PASSES_BY_X, correction, gradients->dx + at, &sums[b]);
+      correct_plane(&p, gradients->x, d, map, PASSES_BY_X, correction, gradients->dx, &sums[b]);
     else
-      correct_plane(gradients->x + at, d + at, n, &real, map, PASSES_ALL, correction, gradients->dx + at, &sums[b]);
+      correct_plane(&p, gradients->x, d, map, PASSES_ALL, correction, gradients->dx, &sums[b]);
   }
 }
 

@@ -70,8 +70,11 @@ extension Tape {
     state.updateRunningStatistics(mean: mean, variance: variance, count: shape.samples * shape.positions)
     let masks = relu && residual != nil
     return record(output, inputs: [x] + (residual.map { [$0] } ?? [])) { delta in
-      var gradient = context.pool.activations(shape)
-      let residualGradient = masks ? context.pool.activations(shape) : nil
+      // What is written last takes delta's place where nobody else needs delta.
+      let place = delta.isDisposable ? Activations(shape: shape, storage: delta.storage) : nil
+      let residualGradient = masks ? place ?? context.pool.activations(shape) : nil
+      let free = residual == nil ? place : nil
+      var gradient = free ?? context.pool.activations(shape)
       let sums = context.pool.workspace(count: shape.channels)
       state.withNorm(shape, relu: relu, context.pool) { norm, workspace in
         esp_batch_norm_backward(
