@@ -64,8 +64,9 @@ import Testing
 
   @Test(arguments: CoreHarness.batches, [1, 2])
   func patches(batch: Int, size: Int) throws {
-    try check(random(batch, channels: 3, height: 4, width: 6, seed: 4), roundings: 0, { try $0.patches($1, size: size) })
-    { $0.patches(size: size) }
+    try check(
+      random(batch, channels: 3, height: 4, width: 6, seed: 4), roundings: 0, { try $0.patches($1, size: size) }
+    ) { $0.patches(size: size) }
   }
 
   @Test(arguments: CoreHarness.batches)

@@ -70,7 +70,8 @@ import Testing
     let spec = try tiny.spec()
     let context = try ComputeContext(threads: 1)
     let model = try TinyModels.model(spec, context: context)
-    let pass = try ModelPass(model, TinyModels.images(spec, samples: 9), labels: [0, 1, 2, 0, 1, 2, 0, 1, 2], context: context)
+    let pass = try ModelPass(
+      model, TinyModels.images(spec, samples: 9), labels: [0, 1, 2, 0, 1, 2, 0, 1, 2], context: context)
     for parameter in model.parameters {
       #expect(pass.gradients[parameter.name]?.contains { abs($0) > 1e-5 } == true, "\(parameter.name)")
     }

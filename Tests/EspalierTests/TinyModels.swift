@@ -61,7 +61,8 @@ enum TinyModels {
   }
 
   /// A sparse model whose norms differ from untrained ones.
-  static func model(_ spec: ModelSpec, sparsity: Double = 0.6, seed: UInt64 = 3, context: ComputeContext) throws -> Model
+  static func model(_ spec: ModelSpec, sparsity: Double = 0.6, seed: UInt64 = 3, context: ComputeContext) throws
+    -> Model
   {
     let model = try Model(sparse: spec, sparsity: sparsity, random: CounterRandom(seed: seed), context: context)
     var random = LayerRandom(seed: seed)

@@ -103,7 +103,8 @@ extension OracleTensor {
   public func paddedShortcut(outChannels: Int, stride: Int) -> OracleTensor {
     let front = (outChannels - channels) / 2
     let columns = (width + stride - 1) / stride
-    return making(channels: outChannels, height: (height + stride - 1) / stride, width: columns) { sample, c, position in
+    return making(channels: outChannels, height: (height + stride - 1) / stride, width: columns) {
+      sample, c, position in
       guard c >= front, c < front + channels else { return 0 }
       return self[sample, c - front, position / columns * stride * width + position % columns * stride]
     }

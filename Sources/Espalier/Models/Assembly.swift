@@ -51,7 +51,9 @@ struct Assembly<Factory: WeightLayerFactory> {
     case .paddedShortcut(let outChannels, let stride):
       return PaddedShortcut(outChannels: outChannels, stride: stride)
     case .patches(let size): return Patches(size: size)
-    case .positionEmbedding: return AddPositionEmbedding(PositionEmbedding(
+    case .positionEmbedding:
+      return AddPositionEmbedding(
+        PositionEmbedding(
           channels: input.channels, height: input.height, width: input.width, meter: context.meter))
     case .attention(let heads, let size): return Attention(heads: heads, size: size)
     }

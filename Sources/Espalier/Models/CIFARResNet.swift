@@ -48,7 +48,8 @@ struct CIFARResNet {
           geometry: ConvolutionGeometry(kernel: 3, stride: stride, padding: 1), bias: false),
         .batchNorm(name: "\(name).bn1", relu: true),
         .convolution(
-          name: "\(name).conv2", outChannels: channels, geometry: ConvolutionGeometry(kernel: 3, padding: 1), bias: false
+          name: "\(name).conv2", outChannels: channels, geometry: ConvolutionGeometry(kernel: 3, padding: 1),
+          bias: false
         ),
         .batchNorm(name: "\(name).bn2"),
       ], shortcut: stride == 1 ? [] : [.paddedShortcut(outChannels: channels, stride: stride)], relu: true)

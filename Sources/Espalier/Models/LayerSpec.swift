@@ -55,7 +55,8 @@ extension LayerSpec {
   /// The prefix of its parameters' names, if it has any of its own.
   var name: String? {
     switch self {
-    case .convolution(let name, _, _, _), .linear(let name, _, _), .tokenLinear(let name, _, _), .batchNorm(let name, _),
+    case .convolution(let name, _, _, _), .linear(let name, _, _), .tokenLinear(let name, _, _),
+      .batchNorm(let name, _),
       .layerNorm(let name):
       name
     default: nil

@@ -33,15 +33,15 @@ extension Tape {
     let moments = context.pool.workspace(count: 2 * tokens)
     esp_layer_norm_forward(
       context.isa, input.pointer, state.scale.values.pointer, state.shift.values.pointer, LayerNormState.epsilon,
-      shape.blocks, shape.channels, shape.positions, shape.lanes, output.pointer, moments.pointer,
+      shape.samples, shape.channels, shape.positions, shape.lanes, output.pointer, moments.pointer,
       moments.pointer + tokens, context.threadCount)
     return record(output, inputs: [x]) { delta in
       let gradient = context.pool.activations(shape)
-      let doubles = esp_layer_norm_workspace(shape.blocks, shape.channels, shape.positions, shape.lanes)
+      let doubles = esp_layer_norm_workspace(shape.samples, shape.channels, shape.positions, shape.lanes)
       context.pool.withDoubles(count: doubles) {
         esp_layer_norm_backward(
           context.isa, input.pointer, delta.pointer, state.scale.values.pointer, moments.pointer,
-          moments.pointer + tokens, shape.blocks, shape.channels, shape.positions, shape.lanes, gradient.pointer,
+          moments.pointer + tokens, shape.samples, shape.channels, shape.positions, shape.lanes, gradient.pointer,
           state.scale.gradient.pointer, state.shift.gradient.pointer, $0, context.threadCount)
       }
       return [gradient]
