@@ -118,12 +118,12 @@ extension ComputeContext {
 
   /// Output and input gradient of one operation in training, for the output gradient `delta`.
   func trained(
-    _ x: OracleTensor, delta: OracleTensor, step: Int = 0,
+    _ x: OracleTensor, delta: OracleTensor, padding: Float = 1e30, step: Int = 0,
     visitor: ((any GradientSite) throws -> Void)? = nil, _ operation: (Tape, Variable) throws -> Variable
   ) throws -> (output: [Float], gradient: [Float]) {
     let tape = Tape(context: self, mode: .training(step: step))
     tape.gradientSiteVisitor = visitor
-    let source = tape.input(activations(x, padding: 1e30))
+    let source = tape.input(activations(x, padding: padding))
     let seed = activations(delta, padding: 0)
     poison(source.shape, seed.shape)
     let output = try operation(tape, source)

@@ -7,7 +7,8 @@ import Testing
 @Suite struct CheckpointTests {
   static let models = [
     CheckpointFixture.information(), CheckpointFixture.information(hidden: []),
-    CheckpointFixture.information("vgg11-small", width: 0.25),
+    CheckpointFixture.information("vgg11-small", width: 0.25), CheckpointFixture.information("resnet20", width: 0.25),
+    CheckpointFixture.information("simple-vit-tiny", width: 0.25),
   ]
 
   @Test(arguments: models)

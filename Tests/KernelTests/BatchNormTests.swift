@@ -6,20 +6,23 @@ import Testing
 struct BatchNormCase: Sendable, CustomTestStringConvertible {
   let shape: LayerShape
   let relu: Bool
+  var residual = false
   var mean: Float = 0.3
   var deviation: Float = 1
   let epsilon: Float = 1e-5
 
-  static let all: [BatchNormCase] = [1, 31, 33, 64].flatMap { samples in
-    LayerShape.allLanes.flatMap { lanes in
-      [(1, 1), (3, 1), (4, 5), (2, 49)].map { channels, positions in
-        let shape = LayerShape(channels: channels, positions: positions, samples: samples, lanes: lanes)
-        return BatchNormCase(shape: shape, relu: (channels + lanes) % 2 == 0)
+  /// Every mix of shapes; ReLU and residual take turns.
+  static let all: [BatchNormCase] = [1, 31, 33, 64].enumerated().flatMap { i, samples in
+    LayerShape.allLanes.enumerated().flatMap { j, lanes in
+      [(1, 1), (3, 1), (4, 5), (2, 49)].enumerated().map { k, size in
+        let shape = LayerShape(channels: size.0, positions: size.1, samples: samples, lanes: lanes)
+        let turn = (i + j + k) % 4
+        return BatchNormCase(shape: shape, relu: turn % 2 == 0, residual: turn >= 2)
       }
     }
   }
 
-  var testDescription: String { "\(shape)\(relu ? ", ReLU" : "")" }
+  var testDescription: String { "\(shape)\(residual ? ", residual" : "")\(relu ? ", ReLU" : "")" }
 
   var x: [Float] {
     var random = LayerRandom(seed: UInt64(shape.count))
@@ -35,32 +38,77 @@ struct BatchNormCase: Sendable, CustomTestStringConvertible {
   var scale: [Float] { (0..<shape.channels).map { [1.5, -0.7, 1, 0.25][$0 % 4] } }
   var shift: [Float] { (0..<shape.channels).map { [0.1, 0.3, -0.4, 0][$0 % 4] } }
 
-  /// Mean, then variance.
-  func statistics(_ x: [Float], _ isa: esp_isa, _ threads: Int32) -> [Float] {
+  /// What the block adds where `residual`; padding lanes hold large finite values.
+  var r: [Float]? {
+    var random = LayerRandom(seed: UInt64(shape.count + 2))
+    return residual ? shape.padded(random.floats(shape.count), with: -2e38) : nil
+  }
+
+  /// Runs `body` on the kernels' view of the case, with a workspace of NaN that it may not leave.
+  func withNorm(_ body: (UnsafePointer<esp_batch_norm>, UnsafeMutablePointer<Double>) -> Void) {
+    scale.withUnsafeBufferPointer { scale in
+      shift.withUnsafeBufferPointer { shift in
+        var norm = esp_batch_norm(
+          channels: shape.channels, positions: shape.positions, samples: shape.samples, lanes: shape.lanes,
+          scale: scale.baseAddress, shift: shift.baseAddress, epsilon: epsilon, relu: relu ? 1 : 0)
+        let workspace = [Double](repeating: .nan, count: esp_batch_norm_workspace(&norm))
+        let guarded = GuardedBuffer(workspace, guarding: .behind)
+        withExtendedLifetime(guarded) { body(&norm, guarded.base) }
+      }
+    }
+  }
+
+  /// Mean, variance, then the output by them.
+  func train(_ x: [Float], _ isa: esp_isa, _ threads: Int32) -> [Float] {
     var mean = LayerHarness.nans(shape.channels)
     var variance = mean
-    esp_batch_norm_statistics(
-      isa, x, shape.channels, shape.positions, shape.samples, shape.lanes, &mean, &variance, threads)
-    return mean + variance
+    var y = LayerHarness.nans(shape.count)
+    withNorm { esp_batch_norm_train(isa, $0, x, r, &y, &mean, &variance, $1, threads) }
+    return mean + variance + y
+  }
+
+  /// Mean, then variance.
+  func statistics(_ x: [Float], _ isa: esp_isa, _ threads: Int32) -> [Float] {
+    Array(train(x, isa, threads).prefix(2 * shape.channels))
   }
 
   func forward(_ x: [Float], _ mean: [Float], _ variance: [Float], _ isa: esp_isa, _ threads: Int32) -> [Float] {
     var y = LayerHarness.nans(shape.count)
-    esp_batch_norm_forward(
-      isa, x, mean, variance, scale, shift, epsilon, relu ? 1 : 0, shape.channels, shape.positions, shape.samples,
-      shape.lanes, &y, threads)
+    withNorm { norm, _ in esp_batch_norm_forward(isa, norm, x, r, mean, variance, &y, threads) }
     return y
   }
 
-  /// dx, then the scale's and the shift's gradient.
-  func backward(_ x: [Float], _ mean: [Float], _ variance: [Float], _ isa: esp_isa, _ threads: Int32) -> [Float] {
-    var dx = LayerHarness.nans(shape.count)
+  struct Gradients {
+    var input, residual, scale, shift, sums: [Float]
+
+    func sameBits(as other: Self) -> Bool {
+      LayerHarness.sameBits(
+        input + residual + scale + shift + sums,
+        other.input + other.residual + other.scale + other.shift + other.sums)
+    }
+  }
+
+  /// Which result is written over d.
+  enum InPlace { case none, input, residual }
+
+  func backward(
+    _ x: [Float], _ y: [Float], _ mean: [Float], _ variance: [Float], _ isa: esp_isa, _ threads: Int32,
+    inPlace: InPlace = .none
+  ) -> Gradients {
+    let masks = relu && residual
+    let d = GuardedBuffer(d, guarding: .behind)
+    let dx = inPlace == .input ? d : GuardedBuffer(LayerHarness.nans(shape.count), guarding: .behind)
+    let masked = inPlace == .residual ? d : GuardedBuffer(LayerHarness.nans(shape.count), guarding: .behind)
     var scaleGradient = LayerHarness.nans(shape.channels)
-    var shiftGradient = scaleGradient
-    esp_batch_norm_backward(
-      isa, x, d, mean, variance, scale, shift, epsilon, relu ? 1 : 0, shape.channels, shape.positions, shape.samples,
-      shape.lanes, &dx, &scaleGradient, &shiftGradient, threads)
-    return dx + scaleGradient + shiftGradient
+    var (shiftGradient, sums) = (scaleGradient, scaleGradient)
+    withNorm { norm, workspace in
+      esp_batch_norm_backward(
+        isa, norm, x, masks ? y : nil, d.base, mean, variance, dx.base, masks ? masked.base : nil, &scaleGradient,
+        &shiftGradient, &sums, workspace, threads)
+    }
+    return Gradients(
+      input: dx.contents, residual: masks ? masked.contents : [], scale: scaleGradient,
+      shift: shiftGradient, sums: sums)
   }
 
   var oracle: LayerNormOracle { LayerNormOracle(shape: shape, epsilon: Double(epsilon), relu: relu) }
@@ -113,21 +161,34 @@ struct BatchNormCase: Sendable, CustomTestStringConvertible {
   func forwardMatchesTheDefinition(_ test: BatchNormCase) {
     let shape = test.shape
     let x = test.x
+    let residual = test.r
     let (mean, variance) = test.roundedStatistics(x)
     var expected = [Double](repeating: 0, count: shape.count)
     var bound = expected
     for c in 0..<shape.channels {
       for e in shape.elements(ofChannel: c) {
+        let added = Double(residual?[e] ?? 0)
         expected[e] = test.oracle.output(
           Double(x[e]), mean: Double(mean[c]), variance: Double(variance[c]), scale: Double(test.scale[c]),
-          shift: Double(test.shift[c]))
+          shift: Double(test.shift[c]) + added)
         let deviation = (Double(variance[c]) + Double(test.epsilon)).squareRoot()
         let slope = abs(Double(test.scale[c]) * (Double(x[e]) - Double(mean[c]))) / deviation
-        bound[e] = 5 * Self.u * (slope + abs(Double(test.shift[c])))
+        bound[e] = 5 * Self.u * (slope + abs(Double(test.shift[c])) + abs(added))
       }
     }
     for y in LayerHarness.outputs({ test.forward(x, mean, variance, $0, $1) }) {
-      LayerHarness.expectClose(y, expected) { bound[$0] }
+      LayerHarness.expectClose(y, expected, rejectsZeros: expected.contains { $0 != 0 }) { bound[$0] }
+    }
+  }
+
+  @Test(arguments: BatchNormCase.all)
+  func trainingIsStatisticsThenForward(_ test: BatchNormCase) {
+    let x = test.x
+    let channels = test.shape.channels
+    for (isa, all) in zip(LayerHarness.isas, LayerHarness.outputs { test.train(x, $0, $1) }) {
+      let mean = Array(all[..<channels])
+      let variance = Array(all[channels..<2 * channels])
+      #expect(LayerHarness.sameBits(Array(all[(2 * channels)...]), test.forward(x, mean, variance, isa, 1)))
     }
   }
 
@@ -136,25 +197,54 @@ struct BatchNormCase: Sendable, CustomTestStringConvertible {
     let shape = test.shape
     let x = test.x
     let (mean, variance) = test.roundedStatistics(x)
-    // What passes is what the same instruction set's forward let through, to the bit.
-    let forwards = LayerHarness.outputs { test.forward(x, mean, variance, $0, $1) }
-    let backwards = LayerHarness.outputs { test.backward(x, mean, variance, $0, $1) }
-    for (y, values) in zip(forwards, backwards) {
+    let isSingle = shape.samples * shape.positions == 1
+    for isa in LayerHarness.isas {
+      // What passes is what the same instruction set's forward let through, to the bit.
+      let y = test.forward(x, mean, variance, isa, 1)
       let expected = test.oracle.gradients(
         x.map(Double.init), test.d.map(Double.init), mean: mean.map(Double.init), variance: variance.map(Double.init),
         scale: test.scale.map(Double.init), passes: y.map { !test.relu || $0 > 0 })
+      let result = test.backward(x, y, mean, variance, isa, LayerHarness.threads[0])
+      for threads in LayerHarness.threads.dropFirst() {
+        #expect(test.backward(x, y, mean, variance, isa, threads).sameBits(as: result))
+      }
       // With one element a channel the exact gradient vanishes, and the rounding of its terms is left.
-      LayerHarness.expectClose(
-        Array(values.prefix(shape.count)), expected.input, rejectsZeros: shape.samples * shape.positions > 1
-      ) { 8 * Self.u * expected.inputMagnitude[$0] }
-      let sums = Array(values.dropFirst(shape.count))
-      LayerHarness.expectClose(
-        Array(sums.prefix(shape.channels)), expected.scale, rejectsZeros: shape.samples * shape.positions > 1
-      ) { 3 * Self.u * expected.scaleMagnitude[$0] }
-      LayerHarness.expectClose(
-        Array(sums.suffix(shape.channels)), expected.shift, rejectsZeros: expected.shift.contains { $0 != 0 }
-      ) { 1.01 * Self.u * expected.shiftMagnitude[$0] }
-      for e in 0..<shape.count where shape.isPadding(e) { #expect(values[e].bitPattern == 0) }
+      LayerHarness.expectClose(result.input, expected.input, rejectsZeros: !isSingle) {
+        8 * Self.u * expected.inputMagnitude[$0]
+      }
+      LayerHarness.expectClose(result.scale, expected.scale, rejectsZeros: !isSingle) {
+        3 * Self.u * expected.scaleMagnitude[$0]
+      }
+      LayerHarness.expectClose(result.shift, expected.shift, rejectsZeros: expected.shift.contains { $0 != 0 }) {
+        1.01 * Self.u * expected.shiftMagnitude[$0]
+      }
+      // The sum of a batch norm's gradient is what rounding leaves of zero: compare with the sum of what was written.
+      for c in 0..<shape.channels {
+        let terms = shape.elements(ofChannel: c).map { Double(result.input[$0]) }
+        let magnitude = terms.reduce(0) { $0 + abs($1) }
+        #expect(abs(Double(result.sums[c]) - terms.reduce(0, +)) <= 1e-7 * abs(terms.reduce(0, +)) + 1e-12 * magnitude)
+      }
+      if test.relu && test.residual {
+        #expect(result.residual == (0..<shape.count).map { y[$0] > 0 ? test.d[$0] : 0 })
+      }
+      for e in 0..<shape.count where shape.isPadding(e) { #expect(result.input[e].bitPattern == 0) }
+    }
+  }
+
+  @Test(arguments: [1, 8, 32], [false, true])
+  func aGradientMayTakeThePlaceOfItsOutputs(lanes: Int, residual: Bool) {
+    let shape = LayerShape(channels: 3, positions: 7, samples: 33, lanes: lanes)
+    let test = BatchNormCase(shape: shape, relu: true, residual: residual)
+    let x = test.x
+    let (mean, variance) = test.roundedStatistics(x)
+    for isa in LayerHarness.isas {
+      let y = test.forward(x, mean, variance, isa, 1)
+      let apart = test.backward(x, y, mean, variance, isa, 1)
+      for place in residual ? [BatchNormCase.InPlace.input, .residual] : [.input] {
+        for threads in LayerHarness.threads {
+          #expect(test.backward(x, y, mean, variance, isa, threads, inPlace: place).sameBits(as: apart))
+        }
+      }
     }
   }
 

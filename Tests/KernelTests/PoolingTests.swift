@@ -137,4 +137,34 @@ import Testing
     }
     for values in backwards { LayerHarness.expectClose(values, dx) { (area + 1) * LayerHarness.u * dxMagnitude[$0] } }
   }
+
+  @Test(arguments: [1, 2, 15, 64], LayerShape.allLanes)
+  func theGlobalAverageMatchesTheDefinition(positions: Int, lanes: Int) {
+    var random = LayerRandom(seed: 9)
+    let x = random.floats(Self.planes * positions * lanes)
+    let d = random.floats(Self.planes * lanes)
+    var y = [Double](repeating: 0, count: d.count)
+    var magnitude = y
+    var dx = [Double](repeating: 0, count: x.count)
+    for e in x.indices {
+      let out = e / (positions * lanes) * lanes + e % lanes
+      y[out] += Double(x[e]) / Double(positions)
+      magnitude[out] += abs(Double(x[e])) / Double(positions)
+      dx[e] = Double(d[out]) / Double(positions)
+    }
+    let forwards = LayerHarness.outputs { isa, threads in
+      var y = LayerHarness.nans(d.count)
+      esp_global_average_forward(isa, x, Self.planes, positions, lanes, &y, threads)
+      return y
+    }
+    for values in forwards {
+      LayerHarness.expectClose(values, y) { Double(positions + 1) * LayerHarness.u * magnitude[$0] }
+    }
+    let backwards = LayerHarness.outputs { isa, threads in
+      var dx = LayerHarness.nans(x.count)
+      esp_global_average_backward(isa, d, Self.planes, positions, lanes, &dx, threads)
+      return dx
+    }
+    for values in backwards { LayerHarness.expectClose(values, dx) { 2 * LayerHarness.u * abs(dx[$0]) } }
+  }
 }

@@ -8,9 +8,15 @@ ESP_TARGET static void fill_values(const esp_packing_case *p, size_t channel, fl
     values[byte] = ((float)byte / 255 - p->mean[channel]) * p->inverse_deviation[channel];
 }
 
-/// Writes one sample's row i of a channel to y, whose elements lie `lanes` apart.
-ESP_TARGET static void pack_row(const esp_packing_case *p, size_t sample, size_t channel, size_t i,
-                                const float values[BYTES], float *restrict y) {
+enum { TILE_COLUMNS = 64, TILE_LANES = 32 };
+
+static inline ptrdiff_t clamped(ptrdiff_t x, ptrdiff_t low, ptrdiff_t high) {
+  return x < low ? low : x > high ? high : x;
+}
+
+/// Writes the bytes of columns first ..< last of one sample's row i in a channel, `lanes` apart.
+ESP_TARGET ESP_INLINE void pick_bytes(const esp_packing_case *p, size_t sample, size_t channel, size_t i, size_t first,
+                                      size_t last, uint8_t *restrict tile) {
   const esp_placement placement = p->placements ? p->placements[sample] : (esp_placement){0, 0, 0};
   const ptrdiff_t top = (ptrdiff_t)(p->height - p->source_height) / 2;
   const ptrdiff_t left = (ptrdiff_t)(p->width - p->source_width) / 2;
@@ -19,11 +25,30 @@ ESP_TARGET static void pack_row(const esp_packing_case *p, size_t sample, size_t
   const size_t source_channel = p->source_channels == 1 ? 0 : channel;
   const size_t plane = p->indices[sample] * p->source_channels + source_channel;
   const uint8_t *const source = p->images + (plane * p->source_height + (inside ? (size_t)row : 0)) * p->source_width;
-  for (size_t j = 0; j < p->width; j++) {
-    const size_t flipped = placement.flip ? p->width - 1 - j : j;
-    const ptrdiff_t column = (ptrdiff_t)flipped + placement.shift_x - left;
-    const int seen = inside && column >= 0 && column < (ptrdiff_t)p->source_width;
-    y[j * p->lanes] = values[seen ? source[column] : 0];
+  const size_t width = inside ? p->source_width : 0, lanes = p->lanes;
+  // Column j shows the source's column start + j, or start - j where flipped.
+  const ptrdiff_t start = (ptrdiff_t)(placement.flip ? p->width - 1 - first : first) + placement.shift_x - left;
+  const ptrdiff_t count = (ptrdiff_t)(last - first);
+  const ptrdiff_t begin = clamped(placement.flip ? start - (ptrdiff_t)width + 1 : -start, 0, count);
+  const ptrdiff_t end = clamped(placement.flip ? start + 1 : (ptrdiff_t)width - start, begin, count);
+  for (ptrdiff_t j = 0; j < begin; j++) tile[(size_t)j * lanes] = 0;
+  if (placement.flip)
+    for (ptrdiff_t j = begin; j < end; j++) tile[(size_t)j * lanes] = source[start - j];
+  else
+    for (ptrdiff_t j = begin; j < end; j++) tile[(size_t)j * lanes] = source[start + j];
+  for (ptrdiff_t j = end; j < count; j++) tile[(size_t)j * lanes] = 0;
+}
+
+/// Fills columns first ..< last of row i of a channel of block b. By way of a tile of bytes, so that y is written in
+/// order.
+ESP_TARGET ESP_INLINE void pack_columns(const esp_packing_case *p, size_t b, size_t channel, size_t i, size_t first,
+                                        size_t last, const float values[BYTES], float *restrict y) {
+  uint8_t tile[TILE_COLUMNS * TILE_LANES];
+  const size_t lanes = p->lanes, real = esp_real_lanes(p->samples, lanes, b);
+  for (size_t l = 0; l < real; l++) pick_bytes(p, b * lanes + l, channel, i, first, last, tile + l);
+  for (size_t j = 0; j < last - first; j++) {
+    for (size_t l = 0; l < real; l++) y[j * lanes + l] = values[tile[j * lanes + l]];
+    for (size_t l = real; l < lanes; l++) y[j * lanes + l] = 0;
   }
 }
 
@@ -33,11 +58,10 @@ ESP_TARGET static void pack(const esp_packing_case *p, size_t first, size_t last
   for (size_t r = first; r < last; r++) {
     const size_t i = r % p->height, c = r / p->height % p->channels, b = r / p->height / p->channels;
     if (c != filled) fill_values(p, filled = c, values);
-    const size_t real = esp_real_lanes(p->samples, p->lanes, b);
-    float *const row = y + r * p->width * p->lanes;
-    for (size_t l = 0; l < real; l++) pack_row(p, b * p->lanes + l, c, i, values, row + l);
-    for (size_t l = real; l < p->lanes; l++)
-      for (size_t j = 0; j < p->width; j++) row[j * p->lanes + l] = 0;
+    for (size_t j = 0; j < p->width; j += TILE_COLUMNS) {
+      const size_t end = j + TILE_COLUMNS < p->width ? j + TILE_COLUMNS : p->width;
+      pack_columns(p, b, c, i, j, end, values, y + (r * p->width + j) * p->lanes);
+    }
   }
 }
 

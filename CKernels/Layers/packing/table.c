@@ -8,7 +8,7 @@ void esp_pack_images(esp_isa isa, const uint8_t *images, const uint32_t *indices
                      size_t source_channels, size_t source_height, size_t source_width, size_t channels, size_t height,
                      size_t width, const float *mean, const float *inverse_deviation, size_t samples, size_t lanes,
                      float *restrict y, int threads) {
-  assert(source_height <= height && source_width <= width);
+  assert(lanes <= 32 && source_height <= height && source_width <= width);
   assert(source_channels == 1 || source_channels == channels);
   const esp_packing *const kernels = kernels_of(isa);
   const esp_packing_case pack = {images, indices, placements, source_channels,   source_height, source_width, channels,

@@ -14,16 +14,24 @@ ESP_TARGET ESP_INLINE int is_maximum(float x, float y) {
   return (x == y) | (x != x);
 }
 
+/// The k-th of `outputs` windows in the order that a plane is walked through: in four quarters at once where that makes
+/// four streams of whole pages, which memory gives faster than one.
+ESP_TARGET ESP_INLINE size_t window_in_order(size_t k, size_t outputs) {
+  const size_t quarter = outputs < 64 ? 0 : outputs / 4;
+  return k < 4 * quarter ? k % 4 * quarter + k / 4 : k;
+}
+
 ESP_TARGET ESP_INLINE void max_pairs(const float *restrict x, const esp_pool_shape *s, size_t lanes,
                                      float *restrict y) {
-  for (size_t i = 0; i < s->out_height; i++)
-    for (size_t j = 0; j < s->out_width; j++) {
-      const float *const upper = x + (2 * i * s->in_width + 2 * j) * lanes;
-      const float *const lower = upper + s->in_width * lanes;
-      float *const out = y + (i * s->out_width + j) * lanes;
-      for (size_t l = 0; l < lanes; l++)
-        out[l] = larger(larger(larger(upper[l], upper[l + lanes]), lower[l]), lower[l + lanes]);
-    }
+  const size_t outputs = s->out_height * s->out_width;
+  for (size_t k = 0; k < outputs; k++) {
+    const size_t o = window_in_order(k, outputs), i = o / s->out_width, j = o % s->out_width;
+    const float *const upper = x + (2 * i * s->in_width + 2 * j) * lanes;
+    const float *const lower = upper + s->in_width * lanes;
+    float *const out = y + o * lanes;
+    for (size_t l = 0; l < lanes; l++)
+      out[l] = larger(larger(larger(upper[l], upper[l + lanes]), lower[l]), lower[l + lanes]);
+  }
 }
 
 ESP_TARGET ESP_INLINE void max_windows(const float *restrict x, const esp_pool_shape *s, size_t lanes,
@@ -44,24 +52,23 @@ ESP_TARGET ESP_INLINE void max_windows(const float *restrict x, const esp_pool_s
 /// No two windows meet, so that every element of dx is written once; what no window covers becomes 0.
 ESP_TARGET ESP_INLINE void max_pairs_backward(const float *restrict x, const float *restrict y, const float *restrict d,
                                               const esp_pool_shape *s, size_t lanes, float *restrict dx) {
-  const size_t row = s->in_width * lanes, covered = 2 * s->out_width * lanes;
-  for (size_t i = 0; i < s->out_height; i++) {
-    for (size_t j = 0; j < s->out_width; j++) {
-      const size_t out = (i * s->out_width + j) * lanes, in = 2 * i * row + 2 * j * lanes;
-      const float *const x0 = x + in, *const x1 = x0 + lanes, *const x2 = x0 + row;
-      float *const dx0 = dx + in, *const dx1 = dx0 + lanes, *const dx2 = dx0 + row, *const dx3 = dx2 + lanes;
-      for (size_t l = 0; l < lanes; l++) {
-        const float maximum = y[out + l], whole = d[out + l];
-        const int is0 = is_maximum(x0[l], maximum), is1 = is_maximum(x1[l], maximum), is2 = is_maximum(x2[l], maximum);
-        dx0[l] = is0 ? whole : 0;
-        dx1[l] = (is1 & !is0) ? whole : 0;
-        dx2[l] = (is2 & !is1 & !is0) ? whole : 0;
-        dx3[l] = (is2 | is1 | is0) ? 0 : whole;
-      }
+  const size_t row = s->in_width * lanes, covered = 2 * s->out_width * lanes, outputs = s->out_height * s->out_width;
+  for (size_t k = 0; k < outputs; k++) {
+    const size_t o = window_in_order(k, outputs), i = o / s->out_width, j = o % s->out_width;
+    const size_t out = o * lanes, in = 2 * i * row + 2 * j * lanes;
+    const float *const x0 = x + in, *const x1 = x0 + lanes, *const x2 = x0 + row;
+    float *const dx0 = dx + in, *const dx1 = dx0 + lanes, *const dx2 = dx0 + row, *const dx3 = dx2 + lanes;
+    for (size_t l = 0; l < lanes; l++) {
+      const float maximum = y[out + l], whole = d[out + l];
+      const int is0 = is_maximum(x0[l], maximum), is1 = is_maximum(x1[l], maximum), is2 = is_maximum(x2[l], maximum);
+      dx0[l] = is0 ? whole : 0;
+      dx1[l] = (is1 & !is0) ? whole : 0;
+      dx2[l] = (is2 & !is1 & !is0) ? whole : 0;
+      dx3[l] = (is2 | is1 | is0) ? 0 : whole;
     }
-    memset(dx + 2 * i * row + covered, 0, (row - covered) * sizeof *dx);
-    memset(dx + (2 * i + 1) * row + covered, 0, (row - covered) * sizeof *dx);
   }
+  if (covered < row)
+    for (size_t i = 0; i < 2 * s->out_height; i++) memset(dx + i * row + covered, 0, (row - covered) * sizeof *dx);
   const size_t rows = 2 * s->out_height;
   memset(dx + rows * row, 0, (s->in_height - rows) * row * sizeof *dx);
 }

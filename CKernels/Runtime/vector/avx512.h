@@ -45,6 +45,11 @@ ESP_VEC esp_vec esp_vec_mul(esp_vec a, esp_vec b) {
   return _mm512_mul_ps(a, b);
 }
 
+/// Asks for p's cache line, to be read soon.
+ESP_VEC void esp_vec_prefetch(const float *p) {
+  _mm_prefetch((const char *)p, _MM_HINT_T0);
+}
+
 /// a * b + c, rounded once.
 ESP_VEC esp_vec esp_vec_fma(esp_vec a, esp_vec b, esp_vec c) {
   return _mm512_fmadd_ps(a, b, c);

@@ -44,6 +44,11 @@ ESP_VEC esp_vec esp_vec_mul(esp_vec a, esp_vec b) {
   return vmulq_f32(a, b);
 }
 
+/// Asks for p's cache line, to be read soon.
+ESP_VEC void esp_vec_prefetch(const float *p) {
+  __builtin_prefetch(p);
+}
+
 /// a * b + c, rounded once.
 ESP_VEC esp_vec esp_vec_fma(esp_vec a, esp_vec b, esp_vec c) {
   return vfmaq_f32(c, a, b);

@@ -1,3 +1,5 @@
+import EspLayers
+
 /// A value on a tape.
 public struct Variable {
   public let value: Activations
@@ -58,7 +60,7 @@ public final class Tape {
 
   /// Puts an operation's result on the tape.
   ///
-  /// - Parameter backward: from the gradient of `value` to the gradients of `inputs`, nil for one that needs none; it stores the
+  /// - Parameter backward: from the gradient of `value` (which it may overwrite where `isDisposable`) to the gradients of `inputs`, nil for one that needs none; it stores the
   ///   gradients of the operation's parameters itself.
   public func record(
     _ value: Activations, inputs: [Variable], backward: @escaping (Activations) throws -> [Activations?]
@@ -86,7 +88,8 @@ public final class Tape {
     gradients[last] = gradient
     let kept = Set(sources.compactMap(\.node))
     for index in stride(from: last, through: 0, by: -1) {
-      guard let delta = kept.contains(index) ? gradients[index] : gradients[index].take() else { continue }
+      guard var delta = kept.contains(index) ? gradients[index] : gradients[index].take() else { continue }
+      delta.isDisposable = isKnownUniquelyReferenced(&delta.storage)
       let results = try nodes[index].backward?(delta) ?? []
       nodes[index].backward = nil
       for (input, result) in zip(nodes[index].inputs, results) {
@@ -97,12 +100,17 @@ public final class Tape {
     return sources.map { source in source.node.flatMap { gradients[$0] } }
   }
 
-  /// Adds where something is there already; in new memory, because the first summand may be shared.
+  /// Adds where something is there already; in new memory where that is shared.
   private func accumulate(_ gradient: Activations, into slot: inout Activations?) {
-    guard let present = slot else {
+    guard var present = slot.take() else {
       slot = gradient
       return
     }
-    slot = sum(present, gradient)
+    if isKnownUniquelyReferenced(&present.storage) {
+      esp_add(context.isa, gradient.pointer, gradient.shape.count, present.pointer, context.threadCount)
+      slot = Activations(shape: present.shape, storage: present.storage)
+    } else {
+      slot = sum(present, gradient)
+    }
   }
 }

@@ -1,9 +1,15 @@
+import Glibc
+
 /// A batch of activations or of gradients of activations, in memory that returns to its pool with the last reference.
 ///
 /// A value with reference semantics for its numbers: copies share them.
 public struct Activations {
   public let shape: ActivationShape
-  let storage: ActivationStorage
+  var storage: ActivationStorage
+  /// Of a gradient: its sums by channel, where the operation that made it took them on its way.
+  var channelSums: ActivationStorage?
+  /// Of a gradient that an operation's backward is given: nobody else will read it, so that results may take its place.
+  var isDisposable = false
 
   /// The numbers, laid out as `ActivationShape` says.
   public var pointer: UnsafeMutablePointer<Float> { storage.pointer }
@@ -53,8 +59,8 @@ public final class ActivationPool {
   deinit {
     for (capacity, pointers) in free {
       for pointer in pointers {
-        pointer.deallocate()
-        meter.freed(bytes: capacity * MemoryLayout<Float>.stride, tag: .activation)
+        Self.deallocate(pointer, capacity: capacity)
+        meter.freed(bytes: Self.bytes(capacity: capacity), tag: .activation)
       }
     }
   }
@@ -73,14 +79,51 @@ public final class ActivationPool {
     return try withExtendedLifetime(storage) { try body(storage.pointer) }
   }
 
+  /// Runs `body` with `count` undefined doubles.
+  package func withDoubles<R>(count: Int, _ body: (UnsafeMutablePointer<Double>) throws -> R) rethrows -> R {
+    try withWorkspace(count: 2 * count) { try $0.withMemoryRebound(to: Double.self, capacity: count, body) }
+  }
+
   fileprivate func take(count: Int) -> (UnsafeMutablePointer<Float>, Int) {
     let capacity = Self.capacity(for: count)
     if let pointer = free[capacity]?.popLast() { return (pointer, capacity) }
-    let bytes = capacity * MemoryLayout<Float>.stride
-    let raw = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64)
+    let bytes = Self.bytes(capacity: capacity)
+    let raw: UnsafeMutableRawPointer
+    if bytes < Self.coloured {
+      raw = .allocate(byteCount: bytes, alignment: 64)
+    } else {
+      let isHuge = bytes >= Self.hugePage
+      let base = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: isHuge ? Self.hugePage : Self.page)
+      // Advice: where the system does not take it, pages stay small.
+      if isHuge { _ = madvise(base, bytes, MADV_HUGEPAGE) }
+      colour = (colour + Self.colourStep) % Self.page
+      raw = base + colour
+    }
     meter.allocated(bytes: bytes, elements: capacity, tag: .activation, site: nil)
     return (raw.bindMemory(to: Float.self, capacity: capacity), capacity)
   }
+
+  /// Frees what `take` asked the system for.
+  private static func deallocate(_ pointer: UnsafeMutablePointer<Float>, capacity: Int) {
+    let raw = UnsafeMutableRawPointer(pointer)
+    let offset = capacity * MemoryLayout<Float>.stride < coloured ? 0 : Int(bitPattern: raw) % page
+    (raw - offset).deallocate()
+  }
+
+  /// What the system is asked for; large buffers have room for a colour.
+  private static func bytes(capacity: Int) -> Int {
+    let bytes = capacity * MemoryLayout<Float>.stride
+    return bytes < coloured ? bytes : bytes + page
+  }
+
+  private static let page = 4096
+  /// Bytes from which on a buffer gets a colour; it costs a page.
+  private static let coloured = 16 * page
+  private static let hugePage = 2 << 20
+  /// Buffers start at different offsets in their pages: the same element of several of them would otherwise compete for the same
+  /// few places in the first-level cache.
+  private static let colourStep = 256
+  private var colour = 0
 
   fileprivate func giveBack(_ pointer: UnsafeMutablePointer<Float>, capacity: Int) {
     free[capacity, default: []].append(pointer)

@@ -1,0 +1,88 @@
+import Espalier
+import EspalierCore
+import Foundation
+import TestSupport
+import Testing
+
+/// What PyTorch computed with the same weights: logits, losses of six steps of SGD, weights after them. `Tests/Fixtures/record.py` made it.
+@Suite struct RecordedModelTests {
+  private static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    .appendingPathComponent("Fixtures").path
+
+  private struct Recording {
+    let path: String
+    let file: SafetensorsFile
+    let images: OracleTensor
+    let labels: [UInt32]
+
+    init(_ name: String) throws {
+      path = "\(RecordedModelTests.folder)/\(name).safetensors"
+      file = try SafetensorsFile(path: path)
+      let bytes = try file.bytes(of: "recorded.images")
+      images = OracleTensor(
+        samples: 8, channels: 3, height: 32, width: 32, values: bytes.map { (Double($0) / 255 - 0.5) / 0.25 })
+      labels = try Self.numbers(file, "recorded.labels", as: Int32.self).map(UInt32.init)
+    }
+
+    static func numbers<T: BitwiseCopyable>(_ file: SafetensorsFile, _ name: String, as: T.Type) throws -> [T] {
+      let bytes = try file.bytes(of: name)
+      return bytes.withUnsafeBytes { raw in
+        (0..<bytes.count / MemoryLayout<T>.size).map {
+          raw.loadUnaligned(fromByteOffset: $0 * MemoryLayout<T>.size, as: T.self)
+        }
+      }
+    }
+
+    func numbers(_ name: String) throws -> [Float] { try Self.numbers(file, "recorded." + name, as: Float.self) }
+  }
+
+  @Test(arguments: ["resnet20", "simple-vit-tiny"])
+  func sixStepsAreAsRecorded(_ name: String) throws {
+    let recording = try Recording(name)
+    let context = try ComputeContext(threads: 2)
+    let model = try Checkpoint(path: recording.path).sparseModel(context: context)
+    let x = ModelPass.activations(recording.images, context)
+    let logits = try model(Variable(x), on: Tape(context: context, mode: .evaluation))
+    expectClose(ModelPass.numbers(logits.value), try recording.numbers("logits"), within: 1e-4, "logits")
+
+    let losses = try Recording.numbers(recording.file, "recorded.losses", as: Double.self)
+    let learningRate = try #require(recording.file.metadata["learning_rate"].flatMap { Float($0) })
+    let optimizer = SGD(momentum: 0.9, weightDecay: 1e-4)
+    for (step, expected) in losses.enumerated() {
+      let loss = try self.step(model, x, recording.labels, step: step, context)
+      #expect(abs(loss - expected) <= 1e-4 * expected, "step \(step)")
+      optimizer.step(model.parameters, learningRate: learningRate, context: context)
+    }
+    #expect(losses.count == 6)
+    for tensor in model.state {
+      let found: [Float] =
+        switch tensor {
+        case .sparse(let parameter): parameter.matrix.withValues { Array($0) }
+        case .dense(_, _, let values): values.array
+        }
+      expectClose(found, try recording.numbers("final." + tensor.name), within: 1e-3, tensor.name)
+    }
+    try context.meter.check()
+  }
+
+  private func step(
+    _ model: Model, _ x: Activations, _ labels: [UInt32], step: Int, _ context: ComputeContext
+  ) throws -> Double {
+    let tape = Tape(context: context, mode: .training(step: step))
+    let logits = try model(Variable(x), on: tape)
+    let delta = context.pool.activations(logits.shape)
+    let loss = labels.withUnsafeBufferPointer {
+      context.softmaxCrossEntropy(logits.value, labels: $0, gradient: delta)
+    }
+    try tape.backward(from: logits, gradient: delta)
+    return loss.mean
+  }
+
+  /// Expects each number within `fraction` of the largest.
+  private func expectClose(_ found: [Float], _ expected: [Float], within fraction: Float, _ name: String) {
+    let largest = expected.map { abs($0) }.max() ?? 0
+    let difference = zip(found, expected).map { abs($0 - $1) }.max() ?? .infinity
+    #expect(found.count == expected.count && largest > 0, "\(name)")
+    #expect(difference <= fraction * largest, "\(name): off by \(difference) of \(largest)")
+  }
+}
