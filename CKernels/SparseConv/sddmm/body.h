@@ -7,13 +7,13 @@ enum { accumulators = 2 };
 
 /// Adds up the products of one row's D with the windows of `count` connections; each has two accumulators, whose turn
 /// depends on the place in the row alone. `next` is what to fetch into the second-level cache meanwhile, or null.
-ESP_VEC void row_products(const size_t count, const size_t floats, const float *d, const float *const x[], size_t at,
-                          const float *next, esp_vec sum[][accumulators]) {
-  const size_t step = accumulators * esp_vec_floats;
+ESP_VEC void row_products(const size_t count, const int fetch, const size_t floats, const float *d,
+                          const float *const x[], size_t at, size_t ahead, esp_vec sum[][accumulators]) {
+  const size_t step = accumulators * esp_vec_floats, whole = floats / step * step;
   size_t i = 0;
-  for (; i + step <= floats; i += step) {
-    if (next) {
-      ESP_UNROLL for (size_t line = 0; line < step; line += 16) __builtin_prefetch(next + i + line, 0, 2);
+  for (; i < whole; i += step) {
+    if (fetch) {
+      ESP_UNROLL for (size_t line = 0; line < step; line += 16) __builtin_prefetch(d + ahead + i + line, 0, 2);
     }
     ESP_UNROLL for (size_t u = 0; u < accumulators; u++) {
       const esp_vec delta = esp_vec_load(d + i + u * esp_vec_floats);
@@ -38,8 +38,9 @@ ESP_VEC void row_products(const size_t count, const size_t floats, const float *
 
 /// result[c] := the products of `count` connections from k on, which share the output channel whose D is `d`, summed
 /// over the tile.
-ESP_VEC void window_products(const size_t count, const size_t floats, const esp_conv_sddmm_tile *tile, const float *d,
-                             uint64_t k, size_t ahead, esp_vec *result) {
+ESP_VEC void window_products_of(const size_t count, const int fetch, const size_t floats,
+                                const esp_conv_sddmm_tile *tile, const float *d, uint64_t k, size_t ahead,
+                                esp_vec *result) {
   esp_vec sum[8][accumulators];
   const float *x[8];
   ESP_UNROLL for (size_t c = 0; c < count; c++) {
@@ -50,10 +51,19 @@ ESP_VEC void window_products(const size_t count, const size_t floats, const esp_
     const float *row = d + s * tile->d_segment;
     size_t at = s * tile->x_segment;
     for (size_t r = 0; r < tile->rows; r++, row += tile->d_row, at += tile->x_row) {
-      row_products(count, floats, row, x, at, ahead ? row + ahead : NULL, sum);
+      row_products(count, fetch, floats, row, x, at, ahead, sum);
     }
   }
   ESP_UNROLL for (size_t c = 0; c < count; c++) result[c] = esp_vec_add(sum[c][0], sum[c][1]);
+}
+
+ESP_VEC void window_products(const size_t count, const size_t floats, const esp_conv_sddmm_tile *tile, const float *d,
+                             uint64_t k, size_t ahead, esp_vec *result) {
+  if (ahead > 0) {
+    window_products_of(count, 1, floats, tile, d, k, ahead, result);
+  } else {
+    window_products_of(count, 0, floats, tile, d, k, 0, result);
+  }
 }
 
 /// The same for up to `most` connections at a time; returns how many.
@@ -119,8 +129,8 @@ ESP_VEC void tile_connections(const size_t most, const size_t floats, const esp_
     if (end > last) end = last;
     size_t ahead = o + 1 < pattern->rows ? tile->d_channel : 0;
     while (k < end) {
-      const size_t count = some_products(most, floats, tile, tile->d + o * tile->d_channel, k, end, ahead,
-                                         wait.products + wait.count);
+      const size_t count =
+          some_products(most, floats, tile, tile->d + o * tile->d_channel, k, end, ahead, wait.products + wait.count);
       for (size_t i = 0; i < count; i++) wait.connections[wait.count + i] = k + i;
       wait.count += count;
       k += count;

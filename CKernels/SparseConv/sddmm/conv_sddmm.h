@@ -13,14 +13,14 @@ typedef struct esp_conv_sddmm_plan {
   size_t lanes, width, height;          // of the output; a 1x1 convolution has one column
   size_t taps, row_phases, col_phases;  // phases that taps read
   size_t in_height, in_width;
-  int pointwise;        // 1x1, without stride or padding: the input's copy has no padding either
-  size_t row;           // floats of one row of a phase; what overhangs it lies in the next row's left padding
-  size_t plane;         // floats of a phase
-  size_t channel;       // floats from one channel to the next: its phases
-  size_t segment;       // floats from one block of the tile to the next
-  size_t band_rows;     // output rows of a full band
+  int pointwise;     // 1x1, without stride or padding: the input's copy has no padding either
+  size_t row;        // floats of one row of a phase; what overhangs it lies in the next row's left padding
+  size_t plane;      // floats of a phase
+  size_t channel;    // floats from one channel to the next: its phases
+  size_t segment;    // floats from one block of the tile to the next
+  size_t band_rows;  // output rows of a full band
   size_t bands;
-  size_t chunk;         // input channels of a full chunk
+  size_t chunk;  // input channels of a full chunk
   size_t chunks;
   size_t group;         // blocks of a full tile: 1 unless there is one band and one chunk
   size_t units;         // bands of all blocks, or groups of blocks

@@ -6,12 +6,7 @@
 
 /// Floats of a tile's input that fit in half of a second-level cache, and of one channel's D that fit in half of a
 /// first-level cache; and how many of the latter are worth the cost of starting on a connection.
-#ifndef XL
-#define XL 256
-#define DL 8
-#define LL 512
-#endif
-static const size_t input_limit = XL * 1024, delta_limit = DL * 1024, delta_least = LL;
+static const size_t input_limit = 256 * 1024, delta_limit = 8 * 1024, delta_least = 512;
 
 static size_t smaller(size_t a, size_t b) {
   return a < b ? a : b;
@@ -26,10 +21,11 @@ static size_t quotient_up(size_t a, size_t b) {
 }
 
 /// Columns (or rows) of a phase: those that `outputs` neighbouring outputs read, of which the last ones may lie in the
-/// next row's left padding where they are beyond the image.
+/// next row's left padding where they are beyond the image; at least the outputs, for D's copy has as many.
 static size_t phase_length(size_t outputs, size_t kernel, size_t stride, size_t pad, size_t in) {
   const size_t read = outputs + (kernel - 1) / stride;
-  return larger(smaller(read, (pad + in - 1) / stride + 1), read - smaller(read, pad / stride));
+  const size_t unshared = larger(outputs, read - smaller(read, pad / stride));
+  return larger(smaller(read, (pad + in - 1) / stride + 1), unshared);
 }
 
 /// Output rows of a band and input channels of a chunk: a band is as high as keeps all of its input and one channel's D
@@ -109,8 +105,7 @@ void esp_conv_sddmm_offsets(const esp_csr *pattern, const esp_conv_shape *shape,
     const size_t down = esp_divide(ky, by_stride), right = esp_divide(kx, by_stride);
     const size_t phase = (ky - down * stride) * plan->col_phases + kx - right * stride;
     const size_t in_chunk = c - esp_divide(c, by_chunk) * plan->chunk;
-    offsets[k] =
-        (uint32_t)(in_chunk * plan->channel + phase * plan->plane + down * plan->row + right * plan->lanes);
+    offsets[k] = (uint32_t)(in_chunk * plan->channel + phase * plan->plane + down * plan->row + right * plan->lanes);
   }
 }
 
@@ -129,27 +124,40 @@ static void copy_pixels(const float *restrict from, size_t pixels, size_t stride
 
 /// The first index of phase `phase` that is at least `bound` among all padded pixels.
 static size_t first_in_phase(size_t bound, size_t phase, size_t stride) {
-  return bound > phase ? (bound - phase + stride - 1) / stride : 0;
+  if (bound <= phase) return 0;
+  return stride == 1 ? bound - phase : (bound - phase + stride - 1) / stride;
 }
 
-/// Copies those output rows' part of one row phase of a channel; `to` is the phase of column phase 0.
-static void copy_row_phase(const esp_conv_shape *shape, const esp_conv_sddmm_plan *plan, const float *restrict channel,
-                           size_t phase, size_t top, float *restrict to) {
-  const size_t stride = shape->stride, lanes = plan->lanes, rows = plan->plane / plan->row;
+/// Copies row i of an input channel into the rows of its phases, the first of which is `to`, or zeros where the image
+/// has no such row.
+static void copy_row(const esp_conv_shape *shape, const esp_conv_sddmm_plan *plan, const float *restrict from,
+                     int inside, float *restrict to) {
+  const size_t stride = shape->stride, lanes = plan->lanes, pad = shape->pad_left;
   const size_t read = plan->width + (shape->kernel_width - 1) / stride;
-  for (size_t q = 0; q < plan->col_phases; q++) {
-    const size_t left = first_in_phase(shape->pad_left, q, stride);
-    const size_t right = smaller(first_in_phase(shape->pad_left + plan->in_width, q, stride), read);
+  for (size_t q = 0; q < plan->col_phases; q++, to += plan->plane) {
+    const size_t left = first_in_phase(pad, q, stride);
+    const size_t right = smaller(first_in_phase(pad + plan->in_width, q, stride), read);
     if (left >= right) continue;
-    const size_t in_left = left * stride + q - shape->pad_left;
-    for (size_t r = 0; r < rows; r++) {
-      const size_t padded = (top + r) * stride + phase, i = padded - shape->pad_top;
-      float *row = to + q * plan->plane + r * plan->row + left * lanes;
-      if (padded >= shape->pad_top && i < plan->in_height) {
-        copy_pixels(channel + (i * plan->in_width + in_left) * lanes, right - left, stride, lanes, row);
-      } else if (plan->bands > 1) {
-        memset(row, 0, (right - left) * lanes * sizeof *row);
-      }
+    if (inside) {
+      copy_pixels(from + (left * stride + q - pad) * lanes, right - left, stride, lanes, to + left * lanes);
+    } else {
+      memset(to + left * lanes, 0, (right - left) * lanes * sizeof *to);
+    }
+  }
+}
+
+/// Copies what a band from output row `top` on reads of one channel.
+static void copy_channel(const esp_conv_shape *shape, const esp_conv_sddmm_plan *plan, const float *restrict channel,
+                         size_t top, float *restrict to) {
+  const size_t rows = plan->plane / plan->row;
+  for (size_t r = 0; r < rows; r++) {
+    for (size_t p = 0; p < plan->row_phases; p++) {
+      const size_t padded = (top + r) * shape->stride + p, i = padded - shape->pad_top;
+      const int inside = padded >= shape->pad_top && i < plan->in_height;
+      // With one band the rows outside the image are the same in every copy, and zero already.
+      if (!inside && plan->bands == 1) continue;
+      copy_row(shape, plan, inside ? channel + i * plan->in_width * plan->lanes : channel, inside,
+               to + p * plan->col_phases * plan->plane + r * plan->row);
     }
   }
 }
@@ -163,10 +171,7 @@ void esp_conv_sddmm_copy_input(const esp_conv_shape *shape, const esp_conv_sddmm
       memcpy(to + (c - first) * plan->channel, x + c * in_channel + top * plan->lanes, rows * plan->lanes * sizeof *to);
       continue;
     }
-    for (size_t p = 0; p < plan->row_phases; p++) {
-      copy_row_phase(shape, plan, x + c * in_channel, p, top,
-                     to + (c - first) * plan->channel + p * plan->col_phases * plan->plane);
-    }
+    copy_channel(shape, plan, x + c * in_channel, top, to + (c - first) * plan->channel);
   }
 }
 
