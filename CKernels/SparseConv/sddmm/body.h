@@ -135,7 +135,7 @@ ESP_VEC void tile_connections(const size_t most, const size_t floats, const esp_
       wait.count += count;
       k += count;
       ahead = 0;
-      if (wait.count >= esp_vec_floats) flush(&wait, tile->accumulate, g);
+      while (wait.count >= esp_vec_floats) flush(&wait, tile->accumulate, g);
     }
   }
   while (wait.count > 0) flush(&wait, tile->accumulate, g);
