@@ -24,14 +24,16 @@ extension DenseConvolution {
     return convolve(isa, esp_conv_input_gradient_shape(&forward), transposed, d, bias: nil, threads: threads)
   }
 
-  /// The weight gradient by the kernel, into NaN.
+  /// The weight gradient by the kernel, into NaN, with a workspace of NaN.
   func weightGradient(
     _ isa: esp_isa, _ w: SparseCase, _ x: SparseActivations, _ d: SparseActivations, threads: Int32
   ) -> [Float] {
     var shape = shape
     var g = [Float](repeating: .nan, count: w.count)
+    let size = esp_sparse_conv_sddmm_workspace(&shape, w.count, x.blocks, x.lanes, threads)
+    var workspace = [Float](repeating: .nan, count: size)
     w.withStructure {
-      esp_sparse_conv_sddmm_f32(isa, $0, &shape, x.blocks, x.lanes, x.storage, d.storage, &g, threads)
+      esp_sparse_conv_sddmm_f32(isa, $0, &shape, x.blocks, x.lanes, x.storage, d.storage, &g, &workspace, threads)
     }
     return g
   }

@@ -18,7 +18,7 @@ import Testing
       DenseConvolution(image: (2, 6, 11), outChannels: 3, kernel: (2, 4), stride: 3, padding: 1),
       DenseConvolution(image: (1, 1, 1), outChannels: 1, kernel: (3, 3), stride: 1, padding: 1),
       DenseConvolution(image: (1, 12, 70), outChannels: 2, kernel: (3, 3), stride: 1, padding: 1),
-      // More taps than the weight gradient keeps windows for.
+      // Padding wider than the image's half.
       DenseConvolution(image: (1, 10, 9), outChannels: 2, kernel: (9, 9), stride: 1, padding: 4),
     ]
 
@@ -117,9 +117,40 @@ import Testing
     }
   }
 
-  @Test func gradientsDoNotDependOnTheOtherConnections() {
-    let convolution = DenseConvolution(image: (3, 7, 9), outChannels: 4, kernel: (3, 3), stride: 1, padding: 1)
-    let w = convolution.weights(density: 0.6, seed: 15)
+  /// Weight gradients of images whose tiles are bands of rows of some of the channels, of both or of several blocks.
+  @Test(arguments: [
+    DenseConvolution(image: (37, 64, 3), outChannels: 5, kernel: (3, 3), stride: 1, padding: 1),
+    DenseConvolution(image: (301, 9, 9), outChannels: 3, kernel: (3, 3), stride: 1, padding: 1),
+    DenseConvolution(image: (150, 17, 15), outChannels: 3, kernel: (3, 3), stride: 2, padding: 1),
+    DenseConvolution(image: (520, 8, 9), outChannels: 9, kernel: (1, 1), stride: 1, padding: 0),
+    DenseConvolution(image: (70, 30, 31), outChannels: 3, kernel: (1, 1), stride: 2, padding: 0),
+    DenseConvolution(image: (3, 50, 61), outChannels: 6, kernel: (7, 7), stride: 2, padding: 3),
+    DenseConvolution(image: (30, 2, 2), outChannels: 20, kernel: (3, 3), stride: 1, padding: 1),
+    DenseConvolution(image: (20, 4, 4), outChannels: 12, kernel: (3, 3), stride: 1, padding: 1),
+  ])
+  func weightGradientOfEveryTiling(_ convolution: DenseConvolution) {
+    let w = convolution.weights(density: 0.06, seed: 14)
+    for isa in SparseSweep.isas {
+      for (lanes, samples) in [(1, 2), (8, 17), (32, 130)] where lanes < 32 || convolution.inFeatures < 1000 {
+        check(convolution, w, isa, lanes: lanes, samples: samples)
+      }
+      check(convolution, w, isa, lanes: 32, samples: 33)
+    }
+  }
+
+  private func check(_ convolution: DenseConvolution, _ w: SparseCase, _ isa: esp_isa, lanes: Int, samples: Int) {
+    let x = convolution.input(samples: samples, lanes: lanes)
+    let d = convolution.outputGradient(samples: samples, lanes: lanes)
+    let g = convolution.weightGradient(isa, w, x, d, threads: 1)
+    expectClose(g, convolution.weightGradient(w, x, d), "isa \(isa), \(lanes) lanes")
+    for threads in SparseSweep.threads {
+      expectSameBits(convolution.weightGradient(isa, w, x, d, threads: threads), g, "isa \(isa), \(threads) threads")
+    }
+  }
+
+  @Test(arguments: [3, 400]) func gradientsDoNotDependOnTheOtherConnections(channels: Int) {
+    let convolution = DenseConvolution(image: (channels, 7, 9), outChannels: 4, kernel: (3, 3), stride: 1, padding: 1)
+    let w = convolution.weights(density: channels == 3 ? 0.6 : 0.01, seed: 15)
     forEachSparseVariant { isa, lanes, samples, context in
       let x = convolution.input(samples: samples, lanes: lanes)
       let d = convolution.outputGradient(samples: samples, lanes: lanes)
@@ -176,8 +207,10 @@ import Testing
           esp_sparse_conv_f32(
             isa, &guarded.csr, guarded.values.base, bias.base, &shape, input.blocks, lanes, x.base, y.base,
             workspace.base, threads)
+          let gradientSize = esp_sparse_conv_sddmm_workspace(&shape, w.count, input.blocks, lanes, threads)
+          let gradientSpace = GuardedBuffer([Float](repeating: .nan, count: gradientSize), guarding: side)
           esp_sparse_conv_sddmm_f32(
-            isa, &guarded.csr, &shape, input.blocks, lanes, x.base, y.base, g.base, threads)
+            isa, &guarded.csr, &shape, input.blocks, lanes, x.base, y.base, g.base, gradientSpace.base, threads)
         }
         #expect(!(y.contents + g.contents).contains { $0.isNaN }, "\(context)")
       }

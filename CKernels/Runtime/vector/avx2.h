@@ -2,6 +2,7 @@
 #define ESP_VECTOR_H
 
 #include <immintrin.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /// A kernel's words for vectors, with AVX2 and FMA: see also avx512.h and neon.h, which define the same.
@@ -22,6 +23,12 @@ ESP_VEC esp_vec esp_vec_set(float x) {
 
 ESP_VEC esp_vec esp_vec_load(const float *p) {
   return _mm256_loadu_ps(p);
+}
+
+/// The first `count` floats, fewer than a vector's, and zeros: touches no others.
+ESP_VEC esp_vec esp_vec_load_first(const float *p, size_t count) {
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_maskload_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32((int)count), lane));
 }
 
 ESP_VEC void esp_vec_store(float *p, esp_vec v) {

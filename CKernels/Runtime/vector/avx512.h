@@ -2,6 +2,7 @@
 #define ESP_VECTOR_H
 
 #include <immintrin.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /// A kernel's words for vectors, with AVX-512 (F, VL, BW and DQ): see also avx2.h and neon.h, which define the same.
@@ -22,6 +23,11 @@ ESP_VEC esp_vec esp_vec_set(float x) {
 
 ESP_VEC esp_vec esp_vec_load(const float *p) {
   return _mm512_loadu_ps(p);
+}
+
+/// The first `count` floats, fewer than a vector's, and zeros: touches no others.
+ESP_VEC esp_vec esp_vec_load_first(const float *p, size_t count) {
+  return _mm512_maskz_loadu_ps((__mmask16)((1u << count) - 1), p);
 }
 
 ESP_VEC void esp_vec_store(float *p, esp_vec v) {

@@ -2,6 +2,7 @@
 #define ESP_VECTOR_H
 
 #include <arm_neon.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /// A kernel's words for vectors, with NEON, which every 64-bit ARM processor has: see also avx2.h and avx512.h, which
@@ -23,6 +24,13 @@ ESP_VEC esp_vec esp_vec_set(float x) {
 
 ESP_VEC esp_vec esp_vec_load(const float *p) {
   return vld1q_f32(p);
+}
+
+/// The first `count` floats, fewer than a vector's, and zeros: touches no others.
+ESP_VEC esp_vec esp_vec_load_first(const float *p, size_t count) {
+  float elements[esp_vec_floats] = {0};
+  for (size_t i = 0; i < count; i++) elements[i] = p[i];
+  return vld1q_f32(elements);
 }
 
 ESP_VEC void esp_vec_store(float *p, esp_vec v) {

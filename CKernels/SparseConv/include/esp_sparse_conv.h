@@ -40,15 +40,21 @@ void esp_sparse_conv_f32(esp_isa isa, const esp_csr *w, const float *values, con
                          const esp_conv_shape *shape, size_t blocks, size_t lanes, const float *restrict x,
                          float *restrict y, float *restrict workspace, int threads);
 
+/// Number of floats that esp_sparse_conv_sddmm_f32 needs as workspace: for each thread a zero-padded tile of the input
+/// that takes half of a second-level cache, and for each connection an offset and up to three partial sums.
+size_t esp_sparse_conv_sddmm_workspace(const esp_conv_shape *shape, size_t nnz, size_t blocks, size_t lanes,
+                                       int threads);
+
 /// G[k] := sum over blocks, output positions and lanes of D[b, o, y, x, l] * Xpadded[b, c, y*stride+ky, x*stride+kx, l]
 /// for every connection k = (o; c, ky, kx) of `pattern`.
 ///
-/// D [blocks, out_channels, out_height, out_width, lanes]; X as above; G [nnz]; shape->input_dilation = 1. Pixels in
-/// the padding are skipped. Overwrites G. Bitwise equal for every `threads`: a connection's sum is taken over row bands
-/// that depend on the shape alone, in order, block after block. Cost: at most 2 * nnz * out_height * out_width * blocks
-/// * lanes FLOP.
+/// D [blocks, out_channels, out_height, out_width, lanes]; X as above; G [nnz]; shape->input_dilation = 1. Overwrites
+/// G, allocates nothing. Bitwise equal for every `threads`: a connection's sum is taken over tiles that depend on
+/// shape, blocks and lanes alone, which are added up in order into at most four partial sums, and these by a fixed
+/// tree. Requires lanes in {1, 8, 16, 32}; X, D, G and workspace disjoint.
+/// Cost: 2 * nnz * out_height * out_width * blocks * lanes FLOP (products with zero padding included).
 void esp_sparse_conv_sddmm_f32(esp_isa isa, const esp_csr *pattern, const esp_conv_shape *shape, size_t blocks,
                                size_t lanes, const float *restrict x, const float *restrict d, float *restrict g,
-                               int threads);
+                               float *restrict workspace, int threads);
 
 #endif

@@ -3,26 +3,85 @@
 
 #include "../include/esp_sparse_conv.h"
 
-/// The output positions of a band whose input for one tap lies inside the image (half-open ranges).
-typedef struct esp_tap_window {
-  size_t top, bottom, left, right;
-} esp_tap_window;
+/// How a weight gradient is cut into tiles, a function of shape, blocks and lanes alone.
+///
+/// A tile is some output rows (a band) of some blocks (a group), with the input of some channels (a chunk) that they
+/// read. That input is copied, zero-padded, so that every connection reads all of its window, and with the residues of
+/// its rows and columns modulo the stride apart, so that neighbouring outputs always read neighbouring pixels: each
+/// residue class (a phase) of a channel is an image of its own, and a connection's window is at one offset in it.
+typedef struct esp_conv_sddmm_plan {
+  size_t lanes, width, height;          // of the output; a 1x1 convolution has one column
+  size_t taps, row_phases, col_phases;  // phases that taps read
+  size_t in_height, in_width;
+  int pointwise;     // 1x1, without stride or padding: the input's copy has no padding either
+  size_t row;        // floats of one row of a phase; what overhangs it lies in the next row's left padding
+  size_t plane;      // floats of a phase
+  size_t channel;    // floats from one channel to the next: its phases
+  size_t segment;    // floats from one block of the tile to the next
+  size_t band_rows;  // output rows of a full band
+  size_t bands;
+  size_t chunk;  // input channels of a full chunk
+  size_t chunks;
+  size_t group;         // blocks of a full tile: 1 unless there is one band and one chunk
+  size_t units;         // bands of all blocks, or groups of blocks
+  size_t partial_sums;  // units are divided among so many sums
+  size_t d_row;         // floats from one row of D to the next as the kernels read it
+  size_t x_floats;      // workspace of a thread for the input's copy
+  size_t d_floats;      // and for a copy of D in rows as long as the input's: 0 where D is read in place
+} esp_conv_sddmm_plan;
 
-/// The window of tap (ky, kx) among the output rows [first_row, last_row); top >= bottom or left >= right where it is
-/// empty.
-esp_tap_window esp_tap_window_make(const esp_conv_shape *shape, size_t ky, size_t kx, size_t first_row,
-                                   size_t last_row);
+esp_conv_sddmm_plan esp_conv_sddmm_plan_make(const esp_conv_shape *shape, size_t blocks, size_t lanes);
 
-/// One block's and one band's part of G, output rows [first_row, last_row), at the connections [first, last): x and d
-/// point to the block. Overwrites G where `accumulate` is 0, adds to it elsewhere. Serial.
-typedef void esp_conv_sddmm_connections(const esp_csr *pattern, const esp_conv_shape *shape, size_t lanes,
-                                        size_t first_row, size_t last_row, const float *restrict x,
-                                        const float *restrict d, int accumulate, float *restrict g, uint64_t first,
-                                        uint64_t last);
+/// offsets[k] := where connection k's window starts in its chunk's copy; k in [first, last).
+void esp_conv_sddmm_offsets(const esp_csr *pattern, const esp_conv_shape *shape, const esp_conv_sddmm_plan *plan,
+                            uint64_t first, uint64_t last, uint32_t *restrict offsets);
+
+/// Copies the channels [first, last) of one block, as far as the band from output row `top` reads them, into `to`,
+/// whose padding to the left and right is zero already.
+void esp_conv_sddmm_copy_input(const esp_conv_shape *shape, const esp_conv_sddmm_plan *plan, const float *restrict x,
+                               size_t first, size_t last, size_t top, float *restrict to);
+
+/// Copies the output rows [top, top + rows) of one block's D into rows of plan->d_row floats, `rows` of them a channel,
+/// with zeros at their ends.
+void esp_conv_sddmm_copy_delta(const esp_conv_shape *shape, const esp_conv_sddmm_plan *plan, const float *restrict d,
+                               size_t top, size_t rows, float *restrict to);
+
+/// D and X of one tile: `segments` times `rows` rows of `floats` floats.
+typedef struct esp_conv_sddmm_tile {
+  const esp_csr *pattern;
+  const uint32_t *offsets;  // [nnz]
+  const float *d, *x;
+  size_t segments, rows, floats;
+  size_t d_channel;             // from one output channel's D to the next
+  size_t d_segment, x_segment;  // from segment to segment
+  size_t d_row, x_row;          // from row to row
+  uint64_t first_column, last_column;
+  int accumulate;
+} esp_conv_sddmm_tile;
+
+/// One tile's part of G at those of the connections [first, last) whose columns are in [first_column, last_column).
+/// Overwrites G there where `accumulate` is 0, adds to it elsewhere. Serial.
+typedef void esp_conv_sddmm_connections(const esp_conv_sddmm_tile *tile, uint64_t first, uint64_t last,
+                                        float *restrict g);
 
 esp_conv_sddmm_connections esp_conv_sddmm_connections_scalar;
 #if defined(__x86_64__)
-esp_conv_sddmm_connections esp_conv_sddmm_connections_avx2;
+esp_conv_sddmm_connections esp_conv_sddmm_connections_avx2, esp_conv_sddmm_connections_avx512;
+#elif defined(__aarch64__)
+esp_conv_sddmm_connections esp_conv_sddmm_connections_neon;
 #endif
+
+/// The first position in [first, last), which lies in one row, whose column is at least `column`; `last` where none is.
+static inline uint64_t esp_conv_sddmm_seek(const esp_csr *pattern, uint64_t first, uint64_t last, uint64_t column) {
+  while (first < last) {
+    const uint64_t middle = first + (last - first) / 2;
+    if (pattern->column_indices[middle] < column) {
+      first = middle + 1;
+    } else {
+      last = middle;
+    }
+  }
+  return first;
+}
 
 #endif

@@ -100,9 +100,13 @@ private struct ConvolutionSite: GradientSite {
     precondition(gradients.count >= connections.count)
     withUnsafePointer(to: connections.csr) { csr in
       withUnsafePointer(to: shape) { shape in
-        esp_sparse_conv_sddmm_f32(
-          context.isa, csr, shape, delta.shape.blocks, delta.shape.lanes, input.pointer, delta.pointer,
-          gradients.pointer, context.threadCount)
+        let floats = esp_sparse_conv_sddmm_workspace(
+          shape, connections.count, delta.shape.blocks, delta.shape.lanes, context.threadCount)
+        context.pool.withWorkspace(count: floats) { workspace in
+          esp_sparse_conv_sddmm_f32(
+            context.isa, csr, shape, delta.shape.blocks, delta.shape.lanes, input.pointer, delta.pointer,
+            gradients.pointer, workspace, context.threadCount)
+        }
       }
     }
   }
