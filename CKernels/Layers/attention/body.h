@@ -69,11 +69,16 @@ ESP_TARGET static void score(const float *restrict left, const float *restrict r
     for (size_t r = 0; r < ROWS; r++) esp_vec_store(scores + (c * ROWS + r) * WIDTH, sums[r][c]);
 }
 
-/// One head's tokens in memory, `stride` floats apart, each [size, lanes].
+/// One head's tokens in memory, `stride` floats apart, each of vectors `lanes` apart.
 typedef struct token_rows {
   const float *at;
-  size_t stride;
+  size_t stride, lanes;
 } token_rows;
+
+typedef struct token_place {
+  float *at;
+  size_t stride, lanes;
+} token_place;
 
 /// Where a product goes: rows are tokens, columns features; what is beyond stays out.
 typedef struct product_place {
@@ -95,7 +100,7 @@ ESP_TARGET static void combine(const float *restrict left, const float *restrict
 
 /// One head's tokens in `WIDTH` lanes, and the queries that are worked on: first ..< first + queries.
 typedef struct attention_part {
-  size_t tokens, size, lanes;
+  size_t tokens, size;
   size_t first, queries, panels;  // panels of queries
   size_t scores;                  // floats from one panel's scores to the next's
   float scale;
@@ -106,9 +111,9 @@ ESP_TARGET static void pack_queries(token_rows from, const attention_part *p, fl
   for (size_t i = 0; i < p->queries; i += ROWS, panels += p->size * LEFT) {
     const float *const rows = from.at + (p->first + i) * from.stride;
     if (i + ROWS <= p->queries)
-      pack(rows, p->lanes, from.stride, p->size, ROWS, ROWS, panels);
+      pack(rows, from.lanes, from.stride, p->size, ROWS, ROWS, panels);
     else
-      pack(rows, p->lanes, from.stride, p->size, p->queries - i, ROWS, panels);
+      pack(rows, from.lanes, from.stride, p->size, p->queries - i, ROWS, panels);
   }
 }
 
@@ -116,10 +121,10 @@ ESP_TARGET static void pack_queries(token_rows from, const attention_part *p, fl
 ESP_TARGET static void score_all(const float *restrict queries, token_rows keys, const attention_part *p,
                                  float *restrict scores, float *restrict panel) {
   for (size_t j = 0; j < p->tokens; j += COLUMNS) {
-    pack_right(keys.at + j * keys.stride, p->lanes, keys.stride, p->size, p->tokens - j, panel);
+    pack_right(keys.at + j * keys.stride, keys.lanes, keys.stride, p->size, p->tokens - j, panel);
     for (size_t i = 0; i < p->panels; i++)
       score(queries + i * p->size * LEFT, panel, p->size,
-            j + COLUMNS + i < p->tokens && i < COLUMNS ? (soon){keys.at + (j + COLUMNS + i) * keys.stride, p->lanes}
+            j + COLUMNS + i < p->tokens && i < COLUMNS ? (soon){keys.at + (j + COLUMNS + i) * keys.stride, keys.lanes}
                                                        : (soon){panel, 0},
             scores + i * p->scores + j * LEFT);
   }
@@ -127,20 +132,36 @@ ESP_TARGET static void score_all(const float *restrict queries, token_rows keys,
 
 /// to's tokens first ..< first + count := (or +=) left panels [depth, ROWS, WIDTH], `stride` apart, times the tokens of
 /// `from` from `origin` on.
-ESP_TARGET static void combine_all(const float *restrict left, size_t stride, token_rows from, size_t origin,
-                                   size_t depth, size_t first, size_t count, int accumulate, const attention_part *p,
-                                   float *restrict to, size_t to_stride, float *restrict panel) {
+ESP_TARGET static void combine_into(const float *restrict left, size_t stride, token_rows from, size_t origin,
+                                    size_t depth, size_t first, size_t count, int accumulate, const attention_part *p,
+                                    token_place to, float *restrict panel) {
   const float *const rows = from.at + origin * from.stride;
   for (size_t f = 0; f < p->size; f += COLUMNS) {
-    pack_right(rows + f * p->lanes, from.stride, p->lanes, depth, p->size - f, panel);
+    pack_right(rows + f * from.lanes, from.stride, from.lanes, depth, p->size - f, panel);
     for (size_t i = 0; i < count; i += ROWS)
       combine(left + i / ROWS * stride, panel, depth,
               f + COLUMNS + i / ROWS < p->size && i / ROWS < COLUMNS
-                  ? (soon){rows + (f + COLUMNS + i / ROWS) * p->lanes, from.stride}
+                  ? (soon){rows + (f + COLUMNS + i / ROWS) * from.lanes, from.stride}
                   : (soon){panel, 0},
-              (product_place){to + (first + i) * to_stride + f * p->lanes, to_stride, p->lanes, count - i, p->size - f,
-                              accumulate});
+              (product_place){to.at + (first + i) * to.stride + f * to.lanes, to.stride, to.lanes, count - i,
+                              p->size - f, accumulate});
   }
+}
+
+/// combine_all's work where `to` holds all tokens, or more: products are stored across tokens, far apart. If all of
+/// them are made at once they are gathered in `through` first, and leave token by token.
+ESP_TARGET static void combine_all(const float *restrict left, size_t stride, token_rows from, size_t origin,
+                                   size_t depth, size_t first, size_t count, int accumulate, const attention_part *p,
+                                   token_place to, float *restrict panel, float *restrict through) {
+  if (count < p->tokens || accumulate) {
+    combine_into(left, stride, from, origin, depth, first, count, accumulate, p, to, panel);
+    return;
+  }
+  const token_place gathered = {through, (p->size + 1) * WIDTH, WIDTH};
+  combine_into(left, stride, from, origin, depth, 0, count, 0, p, gathered, panel);
+  for (size_t t = 0; t < count; t++)
+    for (size_t f = 0; f < p->size; f++)
+      esp_vec_store(to.at + t * to.stride + f * to.lanes, esp_vec_load(through + t * gathered.stride + f * WIDTH));
 }
 
 /// A panel's softmax. scores [tokens, ROWS, WIDTH]; maxima and factors (1 / sum) [ROWS, WIDTH].
@@ -168,15 +189,17 @@ ESP_TARGET static void softmax(const attention_part *p, float *restrict scores, 
 }
 
 /// Moves panel i's rows between [ROWS, WIDTH] and [tokens, lanes].
-ESP_TARGET static void store_rows(const float *restrict rows, const attention_part *p, size_t i, float *restrict to) {
+ESP_TARGET static void store_rows(const float *restrict rows, const attention_part *p, size_t i, size_t lanes,
+                                  float *restrict to) {
   for (size_t r = 0; r < ROWS && i * ROWS + r < p->queries; r++)
-    memcpy(to + (p->first + i * ROWS + r) * p->lanes, rows + r * WIDTH, WIDTH * sizeof(float));
+    memcpy(to + (p->first + i * ROWS + r) * lanes, rows + r * WIDTH, WIDTH * sizeof(float));
 }
 
-ESP_TARGET static void load_rows(const float *restrict from, const attention_part *p, size_t i, float *restrict rows) {
+ESP_TARGET static void load_rows(const float *restrict from, const attention_part *p, size_t i, size_t lanes,
+                                 float *restrict rows) {
   for (size_t r = 0; r < ROWS; r++)
     if (i * ROWS + r < p->queries)
-      memcpy(rows + r * WIDTH, from + (p->first + i * ROWS + r) * p->lanes, WIDTH * sizeof(float));
+      memcpy(rows + r * WIDTH, from + (p->first + i * ROWS + r) * lanes, WIDTH * sizeof(float));
     else
       memset(rows + r * WIDTH, 0, WIDTH * sizeof(float));
 }
@@ -186,7 +209,6 @@ ESP_TARGET static attention_part part_of(const esp_attention_shape *s, size_t fi
   return (attention_part){
       .tokens = s->tokens,
       .size = s->size,
-      .lanes = s->lanes,
       .first = first,
       .queries = queries,
       .panels = (queries + ROWS - 1) / ROWS,
@@ -200,18 +222,21 @@ ESP_TARGET static void forward_lanes(const float *qkv, attention_head head, cons
                                      float *restrict y, float *restrict statistics, float *restrict workspace) {
   float *const queries = workspace, *const scores = queries + esp_attention_array(s);
   float *const panel = scores + esp_attention_array(s);
-  const size_t in = esp_input_stride(s), out = esp_output_stride(s);
+  const size_t in = esp_input_stride(s);
+  const token_rows q = {qkv + head.q, in, s->lanes}, k = {qkv + head.k, in, s->lanes};
+  const token_rows v = (token_rows){qkv + head.v, in, s->lanes};
+  const token_place out = {y, esp_output_stride(s), s->lanes};
   for (size_t first = 0; first < s->tokens; first += esp_attention_queries(s)) {
     const attention_part p = part_of(s, first);
-    pack_queries((token_rows){qkv + head.q, in}, &p, queries);
-    score_all(queries, (token_rows){qkv + head.k, in}, &p, scores, panel);
+    pack_queries(q, &p, queries);
+    score_all(queries, k, &p, scores, panel);
     for (size_t i = 0; i < p.panels; i++) {
       float maxima[LEFT], factors[LEFT];
       softmax(&p, scores + i * p.scores, maxima, factors);
-      store_rows(maxima, &p, i, statistics);
-      store_rows(factors, &p, i, statistics + s->tokens * s->lanes);
+      store_rows(maxima, &p, i, s->lanes, statistics);
+      store_rows(factors, &p, i, s->lanes, statistics + s->tokens * s->lanes);
     }
-    combine_all(scores, p.scores, (token_rows){qkv + head.v, in}, 0, p.tokens, first, p.queries, 0, &p, y, out, panel);
+    combine_all(scores, p.scores, v, 0, p.tokens, first, p.queries, 0, &p, out, panel, queries);
   }
 }
 
@@ -250,13 +275,18 @@ ESP_TARGET static void transpose(const float *restrict from, const attention_par
 }
 
 /// One head's gradients in WIDTH lanes.
-ESP_TARGET static void backward_lanes(const float *qkv, token_rows d, const float *restrict statistics,
+ESP_TARGET static void backward_lanes(const float *qkv, token_rows seed, const float *restrict statistics,
                                       attention_head head, const esp_attention_shape *s, float *restrict dqkv,
                                       float *restrict workspace) {
   const size_t array = esp_attention_array(s), in = esp_input_stride(s);
-  const token_rows q = {qkv + head.q, in}, k = {qkv + head.k, in}, v = {qkv + head.v, in};
   float *const scores = workspace, *const slopes = scores + array, *const left = slopes + array;
   float *const panel = left + array;
+  const token_rows q = {qkv + head.q, in, s->lanes};
+  const token_rows k = (token_rows){qkv + head.k, in, s->lanes};
+  const token_rows d = seed;
+  const token_rows v = {qkv + head.v, in, s->lanes};
+  const token_place dq = {dqkv + head.q, in, s->lanes}, dk = {dqkv + head.k, in, s->lanes};
+  const token_place dv = {dqkv + head.v, in, s->lanes};
   for (size_t first = 0; first < s->tokens; first += esp_attention_queries(s)) {
     const attention_part p = part_of(s, first);
     pack_queries(q, &p, left);
@@ -265,15 +295,15 @@ ESP_TARGET static void backward_lanes(const float *qkv, token_rows d, const floa
     score_all(left, v, &p, slopes, panel);
     for (size_t i = 0; i < p.panels; i++) {
       float maxima[LEFT], factors[LEFT];
-      load_rows(statistics, &p, i, maxima);
-      load_rows(statistics + s->tokens * s->lanes, &p, i, factors);
+      load_rows(statistics, &p, i, s->lanes, maxima);
+      load_rows(statistics + s->tokens * s->lanes, &p, i, s->lanes, factors);
       softmax_gradient(&p, maxima, factors, scores + i * p.scores, slopes + i * p.scores);
     }
-    combine_all(slopes, p.scores, k, 0, p.tokens, first, p.queries, 0, &p, dqkv + head.q, in, panel);
+    combine_all(slopes, p.scores, k, 0, p.tokens, first, p.queries, 0, &p, dq, panel, left);
     transpose(slopes, &p, left);
-    combine_all(left, p.queries * LEFT, q, first, p.queries, 0, p.tokens, first > 0, &p, dqkv + head.k, in, panel);
+    combine_all(left, p.queries * LEFT, q, first, p.queries, 0, p.tokens, first > 0, &p, dk, panel, slopes);
     transpose(scores, &p, left);
-    combine_all(left, p.queries * LEFT, d, first, p.queries, 0, p.tokens, first > 0, &p, dqkv + head.v, in, panel);
+    combine_all(left, p.queries * LEFT, d, first, p.queries, 0, p.tokens, first > 0, &p, dv, panel, scores);
   }
 }
 
@@ -283,8 +313,8 @@ ESP_TARGET static void backward(const float *restrict qkv, const float *restrict
   for (size_t item = first; item < last; item++) {
     const attention_head head = head_of(s, item);
     for (size_t l = 0; l < s->lanes; l += WIDTH)
-      backward_lanes(qkv + l, (token_rows){d + head.output + l, esp_output_stride(s)}, statistics + head.statistics + l,
-                     head, s, dqkv + l, workspace);
+      backward_lanes(qkv + l, (token_rows){d + head.output + l, esp_output_stride(s), s->lanes},
+                     statistics + head.statistics + l, head, s, dqkv + l, workspace);
   }
 }
 
