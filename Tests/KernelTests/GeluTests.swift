@@ -5,9 +5,12 @@ import Testing
 
 @Suite struct GeluTests {
   /// Dense where the function bends, tails on both sides, and the largest and smallest numbers.
-  static let inputs: [Float] =
-    (-56_000...56_000).map { Float($0) / 4000 } + (-160...120).map { Float(pow(2.0, Double($0) / 4)) }
-    + (-160...120).map { -Float(pow(2.0, Double($0) / 4)) } + [0, -0.0, 3e38, -3e38, 1e-45, -1e-45]
+  static let inputs: [Float] = {
+    let dense = (-56_000...56_000).map { Float($0) / 4000 }
+    let powers: [Float] = (-160...120).map { exp2(Float($0) / 4) }
+    let ends: [Float] = [0, -0.0, 3e38, -3e38, .leastNonzeroMagnitude, -.leastNonzeroMagnitude]
+    return dense + powers + powers.map { -$0 } + ends
+  }()
 
   static func cumulative(_ x: Double) -> Double { erfc(-x / 2.0.squareRoot()) / 2 }
   static func density(_ x: Double) -> Double { exp(-x * x / 2) / (2 * Double.pi).squareRoot() }
@@ -55,9 +58,9 @@ import Testing
       let x = [Float](repeating: .nan, count: 19)
       var y = [Float](repeating: 0, count: 19)
       esp_gelu_forward(isa, x, 19, &y, 1)
-      #expect(y.allSatisfy(\.isNaN))
+      #expect(y.filter { $0.isNaN }.count == 19)
       esp_gelu_backward(isa, x, [Float](repeating: 1, count: 19), 19, &y, 1)
-      #expect(y.allSatisfy(\.isNaN))
+      #expect(y.filter { $0.isNaN }.count == 19)
     }
   }
 }
