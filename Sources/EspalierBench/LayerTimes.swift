@@ -61,11 +61,10 @@ struct LayerTimes {
     return measurements.values.min { (distance($0.layer), $0.layer.name) < (distance($1.layer), $1.layer.name) }
   }
 
-  /// Times a tile at its own number of connections and at another one, so that what does not depend on that number is known apart.
+  /// Times a tile at its own density and at another one, about where sparse and dense meet, and takes time as linear in between.
   private static func measure(_ tile: Tile, context: ComputeContext) throws -> Measurement {
     let own = try step(tile.layer, context: context, withDense: true)
-    let many = tile.layer.connections * 4 <= tile.layer.size
-    let second = many ? tile.layer.connections * 4 : tile.layer.connections / 4
+    let second = tile.layer.connections * 4 <= tile.layer.size ? tile.layer.size / 2 : tile.layer.connections / 8
     let other = try step(tile.layer.with(connections: second), context: context, withDense: false).sparse
     let slope = max(0, (other - own.sparse) / Double(second - tile.layer.connections))
     let perConnection = slope * tile.connectionScale / tile.sizeScale
@@ -76,18 +75,18 @@ struct LayerTimes {
       secondsPerConnection: (total - fixed) / Double(tile.whole.connections))
   }
 
-  /// Forward and both gradients.
+  /// Forward and both gradients; the best of some runs, because there are few of them.
   private static func step(
     _ layer: LayerCase, context: ComputeContext, withDense: Bool
   ) throws -> (sparse: Double, dense: Double) {
-    let budget = MeasurementBudget(seconds: 0.02, repetitions: 2...10)
+    let budget = MeasurementBudget(seconds: 0.04, repetitions: 3...20)
     let fixture = try LayerFixture(layer, context: context)
     var (sparse, dense) = (0.0, 0.0)
     for kernel in BenchKernel.all(isConvolution: layer.geometry != nil) {
       let run = KernelRun(KernelCase(kernel, layer), fixture: fixture)
       let times = try run.measure(budget, withDense: withDense)
-      sparse += times.sparse.median
-      dense += times.dense?.median ?? 0
+      sparse += times.sparse.least
+      dense += times.dense?.least ?? 0
     }
     return (sparse, dense)
   }

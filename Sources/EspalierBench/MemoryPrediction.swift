@@ -18,7 +18,7 @@ public struct MemoryPrediction: Sendable {
   public var peak: Int { process + data + weights + activations }
 
   init(_ request: ModelPlan.Request, connections: Int, context: ComputeContext) throws {
-    process = request.processBytes
+    process = request.processBytes + Self.runBytes
     data = request.dataBytes
     let probe = Probe(request: request, threads: context.threads, instructionSet: context.instructionSet)
     let blocks = ActivationShape(samples: request.batchSize, channels: 1)
@@ -32,11 +32,23 @@ public struct MemoryPrediction: Sendable {
     } else if request.batchSize > 8, !isSmall {
       activations *= Double(blocks.count) / 8
     }
-    self.activations = Int(activations)
+    self.activations = Int(activations) + (try Self.evaluation(request, probe: probe, samples: isSmall ? 32 : 8))
     weights =
       first.weights + (connections - first.connections) * (try probe.bytesPerConnection())
       + connections * Self.updateBytesPerConnection
   }
+
+  /// What the last batch of an evaluation takes, where it is smaller than the others and so fits none of their memory.
+  private static func evaluation(_ request: ModelPlan.Request, probe: Probe, samples: Int) throws -> Int {
+    let left = request.testSamples % request.batchSize
+    guard left > 0 else { return 0 }
+    func padded(_ samples: Int) -> Int { ActivationShape(samples: samples, channels: 1).count }
+    guard padded(left) != padded(request.batchSize) else { return 0 }
+    return try probe.evaluation(samples: samples) * padded(left) / padded(samples)
+  }
+
+  /// What a run adds to the program: threads' stacks, pages of libraries, the order of samples, logs (seen on Linux).
+  private static let runBytes = 10 << 20
 
   /// A topology update's candidates (index and gradient, one a connection) and the copies of a layer in the making.
   private static let updateBytesPerConnection = 16
@@ -51,23 +63,30 @@ private struct Probe {
   /// Connections of the model that is probed at most: activations do not depend on them, time does.
   private static let connections = 300_000.0
 
+  private func model(in context: ComputeContext) throws -> Model {
+    let spec = request.spec
+    let most = max(Self.connections, 2 * Double(spec.weightLayers.count))
+    return try Model(
+      sparse: spec, sparsity: max(request.sparsity, 1 - most / Double(spec.sparsifiableWeights)),
+      distribution: request.distribution, random: CounterRandom(seed: 0), context: context)
+  }
+
+  private func images(_ samples: Int, in context: ComputeContext) -> Variable {
+    let input = request.spec.input
+    let shape = ActivationShape(samples: samples, channels: input.channels, height: input.height, width: input.width)
+    return Variable(context.pool.random(shape, CounterRandom(seed: 0).stream(.syntheticData)))
+  }
+
+  /// A training step's memory.
   func step(samples: Int) throws -> (activations: Int, weights: Int, connections: Int) {
     let context = try ComputeContext(threads: threads, instructionSet: instructionSet)
-    let (spec, random) = (request.spec, CounterRandom(seed: 0))
-    let size = Double(spec.sparsifiableWeights)
-    let model = try Model(
-      sparse: spec,
-      sparsity: max(request.sparsity, 1 - max(Self.connections, 2 * Double(spec.weightLayers.count)) / size),
-      distribution: request.distribution, random: random, context: context)
-    let shape = ActivationShape(
-      samples: samples, channels: spec.input.channels, height: spec.input.height, width: spec.input.width)
+    let model = try model(in: context)
     let labels = [UInt32](repeating: 0, count: samples)
     let optimizer = SGD()
     // The second step runs as all others do: with optimizer state, and on the first one's memory.
     for step in 0..<2 {
       let tape = Tape(context: context, mode: .training(step: step))
-      let logits = try model(
-        Variable(context.pool.random(shape, random.stream(.syntheticData, layer: 0))), on: tape)
+      let logits = try model(images(samples, in: context), on: tape)
       let delta = context.pool.activations(logits.shape)
       _ = labels.withUnsafeBufferPointer {
         context.softmaxCrossEntropy(logits.value, labels: $0, gradient: delta)
@@ -77,6 +96,13 @@ private struct Probe {
     }
     let reading = context.meter.reading
     return (reading.peakActivationBytes, reading.weightBytes, model.connections)
+  }
+
+  /// An evaluation's activations.
+  func evaluation(samples: Int) throws -> Int {
+    let context = try ComputeContext(threads: threads, instructionSet: instructionSet)
+    _ = try model(in: context)(images(samples, in: context), on: Tape(context: context, mode: .evaluation))
+    return context.meter.reading.peakActivationBytes
   }
 
   /// Bytes that one more connection costs, with its gradient and momentum.

@@ -9,6 +9,8 @@ public struct ModelPlan {
     public var sparsity: Double
     public var distribution: any Distribution
     public var batchSize: Int
+    /// Number of samples that evaluations run on.
+    public var testSamples: Int
     /// Bytes of the data set's images and labels as they lie in memory.
     public var dataBytes: Int
     /// Bytes that the process has before it loads or makes anything.
@@ -16,12 +18,13 @@ public struct ModelPlan {
 
     public init(
       spec: ModelSpec, sparsity: Double, distribution: any Distribution = ErdosRenyi(), batchSize: Int,
-      dataBytes: Int = 0, processBytes: Int = 0
+      testSamples: Int = 0, dataBytes: Int = 0, processBytes: Int = 0
     ) {
       self.spec = spec
       self.sparsity = sparsity
       self.distribution = distribution
       self.batchSize = batchSize
+      self.testSamples = testSamples
       self.dataBytes = dataBytes
       self.processBytes = processBytes
     }

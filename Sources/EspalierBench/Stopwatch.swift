@@ -8,6 +8,7 @@ struct Samples {
   init(_ seconds: [Double]) { sorted = seconds.sorted() }
 
   var count: Int { sorted.count }
+  var least: Double { sorted[0] }
   var median: Double { (sorted[(count - 1) / 2] + sorted[count / 2]) / 2 }
   /// Half the distance between the quartiles, in proportion to the median.
   var spread: Double { (sorted[(count * 3) / 4] - sorted[count / 4]) / 2 / max(median, 1e-12) }

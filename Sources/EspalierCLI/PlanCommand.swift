@@ -30,7 +30,7 @@ struct PlanCommand: ParsableCommand {
     let request = ModelPlan.Request(
       spec: try ModelCatalog.spec(configuration.modelRequest(for: description)), sparsity: configuration.sparsity,
       distribution: configuration.distribution.distribution, batchSize: configuration.batchSize,
-      dataBytes: description.bytesInMemory, processBytes: process)
+      testSamples: description.testCount, dataBytes: description.bytesInMemory, processBytes: process)
     let plan = try ModelPlan(request, context: context, seconds: budget)
     let result = PlanResult(plan, configuration: configuration, context: context)
     if json { try Terminal.json(result) } else { try Terminal.result(result.text) }
