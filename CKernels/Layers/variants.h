@@ -10,6 +10,7 @@
 
 #if defined(__x86_64__)
 #define ESP_AVX2 __attribute__((target("avx2,fma")))
+#define ESP_AVX512 __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")))
 #endif
 
 #define ESP_INLINE static inline __attribute__((always_inline))

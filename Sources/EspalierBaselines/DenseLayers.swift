@@ -15,9 +15,7 @@ public final class DenseWeights {
   init(_ layer: WeightLayer, random: CounterRandom, context: ComputeContext) {
     rows = layer.shape.rows
     columns = layer.shape.columns
-    shape =
-      layer.geometry == nil
-      ? [rows, columns] : [rows, layer.shape.inChannels, layer.shape.kernelHeight, layer.shape.kernelWidth]
+    shape = layer.denseShape
     parameter = VectorParameter(
       name: layer.shape.name + ".weight", count: rows * columns, value: 0, tag: .dense, meter: context.meter)
     bias =

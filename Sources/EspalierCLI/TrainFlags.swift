@@ -102,7 +102,7 @@ struct TrainFlags: ParsableArguments {
     run.epochs = epochs ?? (maxSteps == nil ? 10 : nil)
     run.maxSteps = maxSteps
     run.batchSize = batchSize ?? run.batchSize
-    run.learningRate = learningRate ?? (run.model == "mlp" ? 0.05 : 0.1)
+    run.learningRate = learningRate ?? ModelCatalog.learningRate(of: run.model)
     run.momentum = momentum ?? run.momentum
     run.weightDecay = weightDecay ?? run.weightDecay
     run.labelSmoothing = labelSmoothing ?? run.labelSmoothing

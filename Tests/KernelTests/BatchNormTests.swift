@@ -35,32 +35,65 @@ struct BatchNormCase: Sendable, CustomTestStringConvertible {
   var scale: [Float] { (0..<shape.channels).map { [1.5, -0.7, 1, 0.25][$0 % 4] } }
   var shift: [Float] { (0..<shape.channels).map { [0.1, 0.3, -0.4, 0][$0 % 4] } }
 
-  /// Mean, then variance.
-  func statistics(_ x: [Float], _ isa: esp_isa, _ threads: Int32) -> [Float] {
+  /// What the block adds where `residual`; padding lanes hold large finite values.
+  var r: [Float]? {
+    var random = LayerRandom(seed: UInt64(shape.count + 2))
+    return residual ? shape.padded(random.floats(shape.count), with: -2e38) : nil
+  }
+
+  /// Runs `body` on the kernels' view of the case, with a workspace of NaN that it may not leave.
+  func withNorm(_ body: (UnsafePointer<esp_batch_norm>, UnsafeMutablePointer<Double>) -> Void) {
+    scale.withUnsafeBufferPointer { scale in
+      shift.withUnsafeBufferPointer { shift in
+        var norm = esp_batch_norm(
+          channels: shape.channels, positions: shape.positions, samples: shape.samples, lanes: shape.lanes,
+          scale: scale.baseAddress, shift: shift.baseAddress, epsilon: epsilon, relu: relu ? 1 : 0)
+        let workspace = [Double](repeating: .nan, count: esp_batch_norm_workspace(&norm))
+        body(&norm, GuardedBuffer(workspace, guarding: .behind).base)
+      }
+    }
+  }
+
+  /// Mean, variance, then the output by them.
+  func train(_ x: [Float], _ isa: esp_isa, _ threads: Int32) -> [Float] {
     var mean = LayerHarness.nans(shape.channels)
     var variance = mean
-    esp_batch_norm_statistics(
-      isa, x, shape.channels, shape.positions, shape.samples, shape.lanes, &mean, &variance, threads)
-    return mean + variance
+    var y = LayerHarness.nans(shape.count)
+    withNorm { esp_batch_norm_train(isa, $0, x, r, &y, &mean, &variance, $1, threads) }
+    return mean + variance + y
+  }
+
+  /// Mean, then variance.
+  func statistics(_ x: [Float], _ isa: esp_isa, _ threads: Int32) -> [Float] {
+    Array(train(x, isa, threads).prefix(2 * shape.channels))
   }
 
   func forward(_ x: [Float], _ mean: [Float], _ variance: [Float], _ isa: esp_isa, _ threads: Int32) -> [Float] {
     var y = LayerHarness.nans(shape.count)
-    esp_batch_norm_forward(
-      isa, x, mean, variance, scale, shift, epsilon, relu ? 1 : 0, shape.channels, shape.positions, shape.samples,
-      shape.lanes, &y, threads)
+    withNorm { norm, _ in esp_batch_norm_forward(isa, norm, x, r, mean, variance, &y, threads) }
     return y
   }
 
-  /// dx, then the scale's and the shift's gradient.
-  func backward(_ x: [Float], _ mean: [Float], _ variance: [Float], _ isa: esp_isa, _ threads: Int32) -> [Float] {
+  /// dx, then the scale's and the shift's gradient, the sums of dx, and the residual's gradient where the kernel makes one.
+  func backward(
+    _ x: [Float], _ y: [Float], _ mean: [Float], _ variance: [Float], _ isa: esp_isa, _ threads: Int32
+  ) -> [Float] {
     var dx = LayerHarness.nans(shape.count)
+    var residualGradient = dx
     var scaleGradient = LayerHarness.nans(shape.channels)
-    var shiftGradient = scaleGradient
-    esp_batch_norm_backward(
-      isa, x, d, mean, variance, scale, shift, epsilon, relu ? 1 : 0, shape.channels, shape.positions, shape.samples,
-      shape.lanes, &dx, &scaleGradient, &shiftGradient, threads)
-    return dx + scaleGradient + shiftGradient
+    var (shiftGradient, sums) = (scaleGradient, scaleGradient)
+    withNorm { norm, workspace in
+      if relu && residual {
+        esp_batch_norm_backward(
+          isa, norm, x, y, d, mean, variance, &dx, &residualGradient, &scaleGradient, &shiftGradient, &sums, workspace,
+          threads)
+      } else {
+        esp_batch_norm_backward(
+          isa, norm, x, nil, d, mean, variance, &dx, nil, &scaleGradient, &shiftGradient, &sums, workspace, threads)
+        residualGradient = []
+      }
+    }
+    return dx + scaleGradient + shiftGradient + sums + residualGradient
   }
 
   var oracle: LayerNormOracle { LayerNormOracle(shape: shape, epsilon: Double(epsilon), relu: relu) }

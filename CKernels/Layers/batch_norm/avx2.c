@@ -2,6 +2,6 @@
 
 #if defined(__x86_64__)
 #define ESP_TARGET ESP_AVX2
-#define ESP_VARIANT esp_batch_norm_avx2
+#define ESP_VARIANT esp_batch_norm_kernels_avx2
 #include "batch_norm/body.h"
 #endif

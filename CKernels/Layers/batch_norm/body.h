@@ -3,150 +3,213 @@
 #include "batch_norm/batch_norm.h"
 #include "reduce.h"
 
-/// The real elements of a block's planes: `count` runs of `length` contiguous floats, `stride` apart.
+/// Which numbers of a block are real: all bits of those are set. live[i] holds for a plane's runs i, i + 2, ...
 typedef struct real_runs {
-  size_t count, length, stride;
+  int_run live[2];
 } real_runs;
 
-ESP_TARGET ESP_INLINE real_runs runs_of(const esp_norm_shape *s, size_t block) {
-  const size_t real = esp_real_lanes(s->samples, s->lanes, block);
-  if (real == s->lanes) return (real_runs){1, s->positions * s->lanes, s->positions * s->lanes};
-  return (real_runs){s->positions, real, s->lanes};
+ESP_TARGET ESP_INLINE void fill_real_runs(const esp_batch_norm *norm, size_t block, real_runs *real) {
+  const size_t lanes = esp_real_lanes(norm->samples, norm->lanes, block);
+  for (size_t i = 0; i < 2 * SUM_LANES; i++)
+    real->live[i / SUM_LANES][i % SUM_LANES] = i % norm->lanes < lanes ? -1 : 0;
 }
 
-/// A channel's constants: y = (x - mean) * factor + shift.
-typedef struct channel_map {
-  float mean, factor, shift;
-  double inverse_deviation;
-} channel_map;
-
-ESP_TARGET ESP_INLINE channel_map map_of(const esp_norm_parameters *p, size_t c) {
-  const double inverse_deviation = 1 / sqrt((double)p->variance[c] + (double)p->epsilon);
-  return (channel_map){p->mean[c], (float)((double)p->scale[c] * inverse_deviation), p->shift[c], inverse_deviation};
+/// A shorter run's numbers, followed by zeros.
+ESP_TARGET ESP_INLINE void copy_rest(const float *x, size_t count, float_run *run) {
+  *run = (float_run){0};
+  memcpy(run, x, count * sizeof *x);
 }
+
+/// The part of `live` that a shorter run has.
+ESP_TARGET ESP_INLINE void live_of_rest(const int_run *live, size_t count, int_run *rest) {
+  for (size_t l = 0; l < SUM_LANES; l++) (*rest)[l] = l < count ? (*live)[l] : 0;
+}
+
+/// The run at p + i, if there is a p.
+#define RUN_AT(p, i) ((p) ? (const float_run *)((p) + (i)) : NULL)
+
+ESP_TARGET ESP_INLINE size_t plane_size(const esp_batch_norm *norm) {
+  return norm->positions * norm->lanes;
+}
+
+// ---- Moments
+
+/// Sums of the distances from `pivot` and of their squares; a padding lane counts as the pivot.
+ESP_TARGET ESP_INLINE void moments_run(const float_run *x, const int_run *live, float pivot, double_run *sums,
+                                       double_run *squares) {
+  const float_run pivots = pivot - (float_run){0};
+  const float_run real = (float_run)(((int_run)*x & *live) | ((int_run)pivots & ~*live));
+  const double_run centred = ESP_TO_DOUBLES(real) - (double)pivot;
+  *sums += centred;
+  *squares += centred * centred;
+}
+
+ESP_TARGET static void moments(const esp_batch_norm *norm, size_t c, size_t first, size_t last, const float *x,
+                               esp_moments *moments) {
+  const size_t n = plane_size(norm), whole = n / SUM_LANES * SUM_LANES;
+  for (size_t b = first; b < last; b++) {
+    const float *const plane = x + (b * norm->channels + c) * n;
+    const float pivot = plane[0];
+    real_runs real;
+    fill_real_runs(norm, b, &real);
+    double_run sums = {0}, squares = {0};
+    for (size_t i = 0; i < whole; i += SUM_LANES)
+      moments_run(RUN_AT(plane, i), &real.live[i / SUM_LANES % 2], pivot, &sums, &squares);
+    if (whole < n) {
+      float_run rest;
+      int_run live;
+      copy_rest(plane + whole, n - whole, &rest);
+      live_of_rest(&real.live[whole / SUM_LANES % 2], n - whole, &live);
+      moments_run(&rest, &live, pivot, &sums, &squares);
+    }
+    const double count = (double)(norm->positions * esp_real_lanes(norm->samples, norm->lanes, b));
+    const double sum = sum_of_lanes(&sums);
+    moments[b] = (esp_moments){(double)pivot + sum / count, sum_of_lanes(&squares) - sum * sum / count};
+  }
+}
+
+// ---- Forward
 
 /// Backward recomputes what forward wrote: both go through here, so that their bits agree.
-ESP_TARGET ESP_INLINE float mapped(float x, channel_map map) {
-  return (x - map.mean) * map.factor + map.shift;
+#define MAPPED(x, map) (((x) - (map).mean) * (map).factor + (map).shift)
+
+/// `floor` is 0 with ReLU and -infinity without; NaN passes.
+ESP_TARGET ESP_INLINE void apply_run(const float_run *x, const float_run *residual, const int_run *live,
+                                     esp_channel_map map, float floor, float_run *y) {
+  float_run value = MAPPED(*x, map);
+  if (residual) value += *residual;
+  *y = (float_run)((int_run)value & *live & ~(int_run)(value < floor));
 }
 
-ESP_TARGET static void statistics(const float *x, const esp_norm_shape *s, size_t first, size_t last, float *mean,
-                                  float *variance) {
-  const size_t plane = s->positions * s->lanes, blocks = esp_block_count(s->samples, s->lanes);
-  for (size_t c = first; c < last; c++) {
-    double total = 0, total_mean = 0, total_squares = 0;
-    for (size_t b = 0; b < blocks; b++) {
-      const float *const xp = x + (b * s->channels + c) * plane;
-      const real_runs runs = runs_of(s, b);
-      const double n = (double)(runs.count * runs.length);
-      double sums[SUM_LANES] = {0}, squares[SUM_LANES] = {0};
-      for (size_t r = 0; r < runs.count; r++) add_run(xp + r * runs.stride, runs.length, sums);
-      const double block_mean = sum_of_lanes(sums) / n;
-      for (size_t r = 0; r < runs.count; r++) add_squares(xp + r * runs.stride, runs.length, block_mean, squares);
-      const double delta = block_mean - total_mean;
-      total_squares += sum_of_lanes(squares) + delta * delta * (total * n / (total + n));
-      total_mean += delta * (n / (total + n));
-      total += n;
-    }
-    mean[c] = (float)total_mean;
-    variance[c] = (float)(total_squares / total);
-  }
+ESP_TARGET ESP_INLINE void apply_plane(const float *x, const float *residual, size_t n, const real_runs *real,
+                                       esp_channel_map map, float floor, float *restrict y) {
+  const size_t whole = n / SUM_LANES * SUM_LANES;
+  for (size_t i = 0; i < whole; i += SUM_LANES)
+    apply_run(RUN_AT(x, i), RUN_AT(residual, i), &real->live[i / SUM_LANES % 2], map, floor, (float_run *)(y + i));
+  if (whole == n) return;
+  float_run rest, added, result;
+  copy_rest(x + whole, n - whole, &rest);
+  if (residual) copy_rest(residual + whole, n - whole, &added);
+  apply_run(&rest, residual ? &added : NULL, &real->live[whole / SUM_LANES % 2], map, floor, &result);
+  memcpy(y + whole, &result, (n - whole) * sizeof *y);
 }
 
-ESP_TARGET ESP_INLINE void map_run(const float *restrict x, size_t n, channel_map map, int relu, float *restrict y) {
-  for (size_t i = 0; i < n; i++) {
-    const float value = mapped(x[i], map);
-    y[i] = relu && value < 0 ? 0 : value;  // NaN passes
-  }
-}
-
-ESP_TARGET static void forward(const float *restrict x, const esp_norm_parameters *parameters, const esp_norm_shape *s,
-                               size_t first, size_t last, float *restrict y) {
-  const size_t plane = s->positions * s->lanes;
-  for (size_t p = first; p < last; p++) {
-    const channel_map map = map_of(parameters, p % s->channels);
-    const real_runs runs = runs_of(s, p / s->channels);
-    for (size_t r = 0; r < runs.count; r++) {
-      const size_t at = p * plane + r * runs.stride;
-      if (parameters->relu)
-        map_run(x + at, runs.length, map, 1, y + at);
-      else
-        map_run(x + at, runs.length, map, 0, y + at);
-      for (size_t l = runs.length; l < runs.stride; l++) y[at + l] = 0;
-    }
-  }
-}
-
-/// The gradient that passes the activation.
-ESP_TARGET ESP_INLINE float passed(float x, float d, channel_map map, int relu) {
-  return !relu || mapped(x, map) > 0 ? d : 0;
-}
-
-/// sums += g, products += g * (x - mean), with g the gradient that passes the activation.
-ESP_TARGET ESP_INLINE void reduce_run(const float *x, const float *d, size_t n, channel_map map, int relu,
-                                      double sums[SUM_LANES], double products[SUM_LANES]) {
-  size_t i = 0;
-  for (; i + SUM_LANES <= n; i += SUM_LANES)
-    for (size_t l = 0; l < SUM_LANES; l++) {
-      const double g = passed(x[i + l], d[i + l], map, relu);
-      sums[l] += g;
-      products[l] += g * (double)(x[i + l] - map.mean);
-    }
-  for (size_t l = 0; i + l < n; l++) {
-    const double g = passed(x[i + l], d[i + l], map, relu);
-    sums[l] += g;
-    products[l] += g * (double)(x[i + l] - map.mean);
-  }
-}
-
-ESP_TARGET ESP_INLINE void gradient_run(const float *restrict x, const float *restrict d, size_t n, channel_map map,
-                                        int relu, float offset, float slope, float *restrict dx) {
-  for (size_t i = 0; i < n; i++)
-    dx[i] = map.factor * (passed(x[i], d[i], map, relu) - offset - (x[i] - map.mean) * slope);
-}
-
-ESP_TARGET ESP_INLINE void backward_channel(const float *restrict x, const float *restrict d, channel_map map, int relu,
-                                            const esp_norm_shape *s, size_t c, float *restrict dx,
-                                            float *scale_gradient, float *shift_gradient) {
-  const size_t plane = s->positions * s->lanes, blocks = esp_block_count(s->samples, s->lanes);
-  double sum = 0, product = 0;
-  for (size_t b = 0; b < blocks; b++) {
-    const real_runs runs = runs_of(s, b);
-    double sums[SUM_LANES] = {0}, products[SUM_LANES] = {0};
-    for (size_t r = 0; r < runs.count; r++) {
-      const size_t at = (b * s->channels + c) * plane + r * runs.stride;
-      reduce_run(x + at, d + at, runs.length, map, relu, sums, products);
-    }
-    sum += sum_of_lanes(sums);
-    product += sum_of_lanes(products);
-  }
-  *shift_gradient = (float)sum;
-  *scale_gradient = (float)(product * map.inverse_deviation);
-
-  // dx = factor * (g - mean(g) - xhat * mean(g * xhat)), xhat = (x - mean) * inverse_deviation
-  const double n = (double)(s->samples * s->positions);
-  const float offset = (float)(sum / n);
-  const float slope = (float)(product / n * map.inverse_deviation * map.inverse_deviation);
-  for (size_t b = 0; b < blocks; b++) {
-    const real_runs runs = runs_of(s, b);
-    for (size_t r = 0; r < runs.count; r++) {
-      const size_t at = (b * s->channels + c) * plane + r * runs.stride;
-      gradient_run(x + at, d + at, runs.length, map, relu, offset, slope, dx + at);
-      for (size_t l = runs.length; l < runs.stride; l++) dx[at + l] = 0;
-    }
-  }
-}
-
-ESP_TARGET static void backward(const float *restrict x, const float *restrict d, const esp_norm_parameters *parameters,
-                                const esp_norm_shape *s, size_t first, size_t last, float *restrict dx,
-                                float *scale_gradient, float *shift_gradient) {
-  for (size_t c = first; c < last; c++) {
-    const channel_map map = map_of(parameters, c);
-    if (parameters->relu)
-      backward_channel(x, d, map, 1, s, c, dx, scale_gradient + c, shift_gradient + c);
+ESP_TARGET static void apply(const esp_batch_norm *norm, esp_channel_map map, size_t c, size_t first, size_t last,
+                             const float *x, const float *residual, float *restrict y) {
+  const size_t n = plane_size(norm);
+  const float floor = norm->relu ? 0 : -HUGE_VALF;
+  for (size_t b = first; b < last; b++) {
+    const size_t at = (b * norm->channels + c) * n;
+    real_runs real;
+    fill_real_runs(norm, b, &real);
+    if (residual)
+      apply_plane(x + at, residual + at, n, &real, map, floor, y + at);
     else
-      backward_channel(x, d, map, 0, s, c, dx, scale_gradient + c, shift_gradient + c);
+      apply_plane(x + at, NULL, n, &real, map, floor, y + at);
   }
 }
 
-const esp_batch_norm ESP_VARIANT = {statistics, forward, backward};
+// ---- Backward
+
+/// What says which outputs the activation lets through: nothing (all pass), the output recomputed from x, or y.
+typedef enum passing { PASSES_ALL, PASSES_BY_X, PASSES_BY_Y } passing;
+
+ESP_TARGET ESP_INLINE void reduce_run(const float_run *x, const float_run *y, const float_run *d, const int_run *live,
+                                      esp_channel_map map, passing by, float_run *masked, double_run *sums,
+                                      double_run *products) {
+  float_run g = *d;
+  if (by == PASSES_BY_X) g = (float_run)((int_run)g & (int_run)(MAPPED(*x, map) > 0));
+  if (by == PASSES_BY_Y) *masked = g = (float_run)((int_run)g & (int_run)(*y > 0));
+  const float_run centred = (float_run)((int_run)(*x - map.mean) & *live);
+  const double_run wide = ESP_TO_DOUBLES(g);
+  *sums += wide;
+  *products += wide * ESP_TO_DOUBLES(centred);
+}
+
+ESP_TARGET ESP_INLINE void reduce_plane(const esp_norm_gradients *g, size_t at, size_t n, const real_runs *real,
+                                        esp_channel_map map, passing by, esp_norm_sums *result) {
+  const float *const x = g->x + at, *const d = g->d + at, *const y = by == PASSES_BY_Y ? g->y + at : NULL;
+  float *const masked = by == PASSES_BY_Y ? g->residual + at : NULL;
+  const size_t whole = n / SUM_LANES * SUM_LANES;
+  double_run sums = {0}, products = {0};
+  for (size_t i = 0; i < whole; i += SUM_LANES)
+    reduce_run(RUN_AT(x, i), RUN_AT(y, i), RUN_AT(d, i), &real->live[i / SUM_LANES % 2], map, by,
+               (float_run *)RUN_AT(masked, i), &sums, &products);
+  if (whole < n) {
+    float_run rests[3], result;
+    int_run live;
+    copy_rest(x + whole, n - whole, &rests[0]);
+    if (by == PASSES_BY_Y) copy_rest(y + whole, n - whole, &rests[1]);
+    copy_rest(d + whole, n - whole, &rests[2]);
+    live_of_rest(&real->live[whole / SUM_LANES % 2], n - whole, &live);
+    reduce_run(&rests[0], &rests[1], &rests[2], &live, map, by, &result, &sums, &products);
+    if (by == PASSES_BY_Y) memcpy(masked + whole, &result, (n - whole) * sizeof *masked);
+  }
+  result->gradient = sum_of_lanes(&sums);
+  result->product = sum_of_lanes(&products);
+}
+
+ESP_TARGET static void reduce(const esp_batch_norm *norm, esp_channel_map map, size_t c, size_t first, size_t last,
+                              const esp_norm_gradients *gradients, esp_norm_sums *sums) {
+  const size_t n = plane_size(norm);
+  for (size_t b = first; b < last; b++) {
+    const size_t at = (b * norm->channels + c) * n;
+    real_runs real;
+    fill_real_runs(norm, b, &real);
+    if (!norm->relu)
+      reduce_plane(gradients, at, n, &real, map, PASSES_ALL, &sums[b]);
+    else if (gradients->y)
+      reduce_plane(gradients, at, n, &real, map, PASSES_BY_Y, &sums[b]);
+    else
+      reduce_plane(gradients, at, n, &real, map, PASSES_BY_X, &sums[b]);
+  }
+}
+
+ESP_TARGET ESP_INLINE void correct_run(const float_run *x, const float_run *d, const int_run *live, esp_channel_map map,
+                                       passing by, esp_norm_correction correction, float_run *dx, double_run *sums) {
+  float_run g = *d;
+  if (by == PASSES_BY_X) g = (float_run)((int_run)g & (int_run)(MAPPED(*x, map) > 0));
+  const float_run all = (g - correction.offset - (*x - map.mean) * correction.slope) * map.factor;
+  const float_run result = (float_run)((int_run)all & *live);
+  *dx = result;
+  *sums += ESP_TO_DOUBLES(result);
+}
+
+/// d: masked already where y said what passes.
+ESP_TARGET ESP_INLINE void correct_plane(const float *x, const float *d, size_t n, const real_runs *real,
+                                         esp_channel_map map, passing by, esp_norm_correction correction, float *dx,
+                                         esp_norm_sums *result) {
+  const size_t whole = n / SUM_LANES * SUM_LANES;
+  double_run sums = {0};
+  for (size_t i = 0; i < whole; i += SUM_LANES)
+    correct_run(RUN_AT(x, i), RUN_AT(d, i), &real->live[i / SUM_LANES % 2], map, by, correction, (float_run *)(dx + i),
+                &sums);
+  if (whole < n) {
+    float_run rests[2], result;
+    int_run live;
+    copy_rest(x + whole, n - whole, &rests[0]);
+    copy_rest(d + whole, n - whole, &rests[1]);
+    live_of_rest(&real->live[whole / SUM_LANES % 2], n - whole, &live);
+    correct_run(&rests[0], &rests[1], &live, map, by, correction, &result, &sums);
+    memcpy(dx + whole, &result, (n - whole) * sizeof *dx);
+  }
+  result->input = sum_of_lanes(&sums);
+}
+
+ESP_TARGET static void correct(const esp_batch_norm *norm, esp_channel_map map, esp_norm_correction correction,
+                               size_t c, size_t first, size_t last, const esp_norm_gradients *gradients,
+                               esp_norm_sums *sums) {
+  const size_t n = plane_size(norm);
+  const float *const d = gradients->y ? gradients->residual : gradients->d;
+  for (size_t b = first; b < last; b++) {
+    const size_t at = (b * norm->channels + c) * n;
+    real_runs real;
+    fill_real_runs(norm, b, &real);
+    if (norm->relu && !gradients->y)
+      correct_plane(gradients->x + at, d + at, n, &real, map, PASSES_BY_X, correction, gradients->dx + at, &sums[b]);
+    else
+      correct_plane(gradients->x + at, d + at, n, &real, map, PASSES_ALL, correction, gradients->dx + at, &sums[b]);
+  }
+}
+
+const esp_batch_norm_kernels ESP_VARIANT = {moments, apply, reduce, correct};

@@ -45,9 +45,9 @@ ESP_TARGET static void bias_gradient(const float *d, size_t blocks, size_t chann
   for (size_t c = first; c < last; c++) {
     double sum = 0;
     for (size_t b = 0; b < blocks; b++) {
-      double partial[SUM_LANES] = {0};
-      add_run(d + (b * channels + c) * plane, plane, partial);
-      sum += sum_of_lanes(partial);
+      double_run partial = {0};
+      add_run(d + (b * channels + c) * plane, plane, &partial);
+      sum += sum_of_lanes(&partial);
     }
     gradient[c] = (float)sum;
   }

@@ -33,26 +33,64 @@ void esp_pack_images(esp_isa isa, const uint8_t *images, const uint32_t *indices
                      size_t width, const float *mean, const float *inverse_deviation, size_t samples, size_t lanes,
                      float *restrict y, int threads);
 
-// ---- Batch normalisation (Ioffe & Szegedy 2015), with an optional ReLU in the same pass -----------------------------
+// ---- Batch normalisation (Ioffe & Szegedy 2015), with an optional residual and ReLU in the same pass
+// -----------------
 
-/// mean[c], variance[c] := mean and biased variance of X[:, c, :, :] over the real samples and all positions. Computed
-/// per (block, channel) in two passes and merged in block order in double (Chan et al. 1983).
-void esp_batch_norm_statistics(esp_isa isa, const float *x, size_t channels, size_t positions, size_t samples,
-                               size_t lanes, float *mean, float *variance, int threads);
+/// What batch normalisation works on: y = act(scale[c] * (x - mean[c]) / sqrt(variance[c] + epsilon) + shift[c] +
+/// residual); act = ReLU where `relu`, else the identity.
+typedef struct esp_batch_norm {
+  size_t channels, positions, samples, lanes;
+  const float *scale, *shift;  // [channels]
+  float epsilon;
+  int relu;
+} esp_batch_norm;
 
-/// Y := act(scale[c] * (X - mean[c]) / sqrt(variance[c] + epsilon) + shift[c]); act = ReLU if relu, else identity.
-/// Padding lanes become 0.
-void esp_batch_norm_forward(esp_isa isa, const float *restrict x, const float *mean, const float *variance,
-                            const float *scale, const float *shift, float epsilon, int relu, size_t channels,
-                            size_t positions, size_t samples, size_t lanes, float *restrict y, int threads);
+/// Doubles that the functions below work in.
+size_t esp_batch_norm_workspace(const esp_batch_norm *norm);
 
-/// Gradients of esp_batch_norm_forward with batch statistics: dx (overwritten; zero in padding lanes), scale_gradient
-/// [c], shift_gradient [c] (overwritten). D is the gradient of Y; where relu, it counts only where the recomputed
-/// output is > 0.
-void esp_batch_norm_backward(esp_isa isa, const float *restrict x, const float *restrict d, const float *mean,
-                             const float *variance, const float *scale, const float *shift, float epsilon, int relu,
-                             size_t channels, size_t positions, size_t samples, size_t lanes, float *restrict dx,
-                             float *scale_gradient, float *shift_gradient, int threads);
+/// mean[c], variance[c] := mean and biased variance of X[:, c, :, :] over the real samples and all positions; Y by
+/// them. Padding lanes become 0.
+///
+/// residual: as X, or NULL for none. X and the residual may be the same. Moments are summed in double per (block,
+/// channel) around one of its elements and merged in block order (Chan et al. 1983).
+void esp_batch_norm_train(esp_isa isa, const esp_batch_norm *norm, const float *x, const float *residual,
+                          float *restrict y, float *restrict mean, float *restrict variance, double *workspace,
+                          int threads);
+
+/// Y by a given mean and variance [channels].
+void esp_batch_norm_forward(esp_isa isa, const esp_batch_norm *norm, const float *x, const float *residual,
+                            const float *mean, const float *variance, float *restrict y, int threads);
+
+/// Gradients of esp_batch_norm_train at its X, Y, mean and variance, for the gradient D of Y: dx (zero in padding
+/// lanes), scale_gradient [channels], shift_gradient [channels], all overwritten. Where `relu`, D counts only where Y >
+/// 0.
+///
+/// y: needed with `relu` and a residual; NULL says that there was no residual, so that the sign follows from X.
+/// residual_gradient: receives D where it counts; needed with `relu` and a residual, else NULL (without ReLU the
+/// residual's gradient is D itself). dx or residual_gradient, one of them, may be D.
+/// dx_sum [channels], or NULL: the sums of dx, as esp_bias_gradient(dx) would give them: the gradient of a bias in
+/// front.
+void esp_batch_norm_backward(esp_isa isa, const esp_batch_norm *norm, const float *x, const float *y, const float *d,
+                             const float *mean, const float *variance, float *dx, float *residual_gradient,
+                             float *restrict scale_gradient, float *restrict shift_gradient, float *restrict dx_sum,
+                             double *workspace, int threads);
+
+// ---- Shortcut ("option A" of He et al. 2016)
+// --------------------------------------------------------------------------
+
+/// Every stride-th row and column of each channel, between `front` and `back` channels of zeros: out_channels = front +
+/// in_channels + back, out_height = ceil(in_height / stride), out_width = ceil(in_width / stride).
+typedef struct esp_shortcut_shape {
+  size_t in_channels, in_height, in_width, stride, front, back;
+} esp_shortcut_shape;
+
+/// Y[b, c, i, j, :] := X[b, c - front, stride * i, stride * j, :], zero where there is no such channel.
+void esp_shortcut_forward(const float *restrict x, const esp_shortcut_shape *shape, size_t blocks, size_t lanes,
+                          float *restrict y, int threads);
+
+/// dx := D where the forward read, else 0.
+void esp_shortcut_backward(const float *restrict d, const esp_shortcut_shape *shape, size_t blocks, size_t lanes,
+                           float *restrict dx, int threads);
 
 // ---- Elementwise ----------------------------------------------------------------------------------------------------
 
@@ -96,6 +134,12 @@ void esp_average_pool_forward(esp_isa isa, const float *restrict x, const esp_po
                               size_t lanes, float *restrict y, int threads);
 void esp_average_pool_backward(esp_isa isa, const float *restrict d, const esp_pool_shape *shape, size_t planes,
                                size_t lanes, float *restrict dx, int threads);
+
+/// Y [planes, lanes] := mean of X [planes, positions, lanes] over the positions; dx := D / positions everywhere.
+void esp_global_average_forward(esp_isa isa, const float *restrict x, size_t planes, size_t positions, size_t lanes,
+                                float *restrict y, int threads);
+void esp_global_average_backward(esp_isa isa, const float *restrict d, size_t planes, size_t positions, size_t lanes,
+                                 float *restrict dx, int threads);
 
 // ---- Loss -----------------------------------------------------------------------------------------------------------
 

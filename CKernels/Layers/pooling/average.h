@@ -75,3 +75,61 @@ ESP_TARGET static void average_backward(const float *restrict d, const esp_pool_
       break;
   }
 }
+
+ESP_TARGET ESP_INLINE void mean_planes(const float *restrict x, size_t positions, size_t lanes, size_t first,
+                                       size_t last, float *restrict y) {
+  const float count = (float)positions;
+  for (size_t p = first; p < last; p++) {
+    float sum[32] = {0};
+    for (size_t i = 0; i < positions; i++)
+      for (size_t l = 0; l < lanes; l++) sum[l] += x[(p * positions + i) * lanes + l];
+    for (size_t l = 0; l < lanes; l++) y[p * lanes + l] = sum[l] / count;
+  }
+}
+
+ESP_TARGET ESP_INLINE void spread_planes(const float *restrict d, size_t positions, size_t lanes, size_t first,
+                                         size_t last, float *restrict dx) {
+  const float count = (float)positions;
+  for (size_t p = first; p < last; p++) {
+    float share[32];
+    for (size_t l = 0; l < lanes; l++) share[l] = d[p * lanes + l] / count;
+    for (size_t i = 0; i < positions; i++)
+      for (size_t l = 0; l < lanes; l++) dx[(p * positions + i) * lanes + l] = share[l];
+  }
+}
+
+ESP_TARGET static void global_forward(const float *restrict x, size_t positions, size_t lanes, size_t first,
+                                      size_t last, float *restrict y) {
+  switch (lanes) {
+    case 1:
+      mean_planes(x, positions, 1, first, last, y);
+      break;
+    case 8:
+      mean_planes(x, positions, 8, first, last, y);
+      break;
+    case 16:
+      mean_planes(x, positions, 16, first, last, y);
+      break;
+    default:
+      mean_planes(x, positions, 32, first, last, y);
+      break;
+  }
+}
+
+ESP_TARGET static void global_backward(const float *restrict d, size_t positions, size_t lanes, size_t first,
+                                       size_t last, float *restrict dx) {
+  switch (lanes) {
+    case 1:
+      spread_planes(d, positions, 1, first, last, dx);
+      break;
+    case 8:
+      spread_planes(d, positions, 8, first, last, dx);
+      break;
+    case 16:
+      spread_planes(d, positions, 16, first, last, dx);
+      break;
+    default:
+      spread_planes(d, positions, 32, first, last, dx);
+      break;
+  }
+}

@@ -14,6 +14,10 @@ typedef struct esp_pooling {
                           float *restrict y);
   void (*average_backward)(const float *restrict d, const esp_pool_shape *shape, size_t lanes, size_t first,
                            size_t last, float *restrict dx);
+  void (*global_forward)(const float *restrict x, size_t positions, size_t lanes, size_t first, size_t last,
+                         float *restrict y);
+  void (*global_backward)(const float *restrict d, size_t positions, size_t lanes, size_t first, size_t last,
+                          float *restrict dx);
 } esp_pooling;
 
 extern const esp_pooling esp_pooling_scalar, esp_pooling_avx2;

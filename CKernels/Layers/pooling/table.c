@@ -39,3 +39,19 @@ void esp_average_pool_backward(esp_isa isa, const float *restrict d, const esp_p
   for (int t = 0; t < threads; t++)
     kernels->average_backward(d, shape, lanes, esp_part(planes, t, threads), esp_part(planes, t + 1, threads), dx);
 }
+
+void esp_global_average_forward(esp_isa isa, const float *restrict x, size_t planes, size_t positions, size_t lanes,
+                                float *restrict y, int threads) {
+  const esp_pooling *const kernels = kernels_of(isa);
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (int t = 0; t < threads; t++)
+    kernels->global_forward(x, positions, lanes, esp_part(planes, t, threads), esp_part(planes, t + 1, threads), y);
+}
+
+void esp_global_average_backward(esp_isa isa, const float *restrict d, size_t planes, size_t positions, size_t lanes,
+                                 float *restrict dx, int threads) {
+  const esp_pooling *const kernels = kernels_of(isa);
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (int t = 0; t < threads; t++)
+    kernels->global_backward(d, positions, lanes, esp_part(planes, t, threads), esp_part(planes, t + 1, threads), dx);
+}

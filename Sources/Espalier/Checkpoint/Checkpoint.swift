@@ -86,8 +86,7 @@ public struct Checkpoint {
             "\(file.path): metadata '\(name).shape' is \(stated ?? "missing"), expected \(expected)")
         }
       } else {
-        let kernel = layer.geometry.map { [shape.inChannels, $0.kernelHeight, $0.kernelWidth] } ?? [shape.columns]
-        try file.expect(name, shape: [shape.rows] + kernel, types: [.float32])
+        try file.expect(name, shape: layer.denseShape, types: [.float32])
       }
     }
   }

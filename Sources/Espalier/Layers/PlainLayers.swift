@@ -45,6 +45,12 @@ public struct AveragePool: Layer {
   public func callAsFunction(_ x: Variable, on tape: Tape) throws -> Variable { try tape.averagePool(x, geometry) }
 }
 
+/// Each channel's mean over all positions.
+public struct GlobalAveragePool: Layer {
+  public init() {}
+  public func callAsFunction(_ x: Variable, on tape: Tape) -> Variable { tape.globalAveragePool(x) }
+}
+
 /// Inverted dropout in training, the identity in evaluation.
 public struct Dropout: Layer {
   public let probability: Float

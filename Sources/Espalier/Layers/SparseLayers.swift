@@ -19,7 +19,7 @@ public struct SparseLinear: Layer {
   }
 }
 
-/// A sparse 2-D convolution.
+/// A sparse 2-D convolution; of 1x1 pixels, a linear layer at each token.
 public struct SparseConvolution: Layer {
   public let weight: SparseParameter
   public let bias: VectorParameter?

@@ -5,17 +5,37 @@ import EspalierTopology
 public enum LayerSpec: Sendable, Hashable {
   case convolution(name: String, outChannels: Int, geometry: ConvolutionGeometry, bias: Bool = true)
   case linear(name: String, outputs: Int, bias: Bool = true)
+  /// A linear layer from channels to channels, the same at each position of a sample: at each token.
+  case tokenLinear(name: String, outputs: Int, bias: Bool = true)
   /// Batch normalisation, with a ReLU in the same pass where `relu`.
   case batchNorm(name: String, relu: Bool = false)
+  /// Normalisation over the channels of each position.
+  case layerNorm(name: String)
   case relu
+  case gelu
   case maxPool(PoolGeometry)
   case averagePool(PoolGeometry)
+  /// Each channel's mean over all positions.
+  case globalAveragePool
   case dropout(probability: Float)
   case flatten
+  /// act(body(x) + shortcut(x)), act = ReLU where `relu`, else the identity; a shortcut of no layers is x itself.
+  case residual(body: [LayerSpec], shortcut: [LayerSpec] = [], relu: Bool)
+  /// Every `stride`-th pixel both ways, and channels of zeros around the present ones: the shortcut without weights (option A of
+  /// He et al. 2016).
+  case paddedShortcut(outChannels: Int, stride: Int)
+  /// Squares of `size` x `size` pixels as tokens on a grid: channels (row, column, channel) of the square.
+  case patches(size: Int)
+  /// Adds to each token the sines and cosines of its place on the grid.
+  case positionEmbedding
+  /// Multi-head self-attention from stacked queries, keys and values, 3 * heads * size channels, to heads * size.
+  case attention(heads: Int, size: Int)
 }
 
 /// Size of a sample on its way through a model: channels x height x width.
-public struct FeatureSize: Sendable, Hashable {
+///
+/// Tokens lie on the grid of their patches: channels x rows x columns.
+public struct FeatureSize: Sendable, Hashable, CustomStringConvertible {
   public var channels: Int
   public var height: Int
   public var width: Int
@@ -26,30 +46,19 @@ public struct FeatureSize: Sendable, Hashable {
     self.width = width
   }
 
-  public var count: Int { channels * height * width }
-}
-
-/// A layer with weights, as it stands in a model.
-public struct WeightLayer: Sendable, Hashable {
-  public let shape: SparseLayerShape
-  /// nil for a linear layer.
-  public let geometry: ConvolutionGeometry?
-  public let hasBias: Bool
-  /// Output positions a sample (P): how often each weight is used.
-  public let positions: Int
-  /// Its number among the model's weight layers.
-  public let index: Int
-
-  /// The forward pass's floating-point operations a sample with `connections` weights; a multiply-add counts 2.
-  public func forwardFlops(connections: Int) -> Int { 2 * connections * positions }
+  public var positions: Int { height * width }
+  public var count: Int { channels * positions }
+  public var description: String { "\(channels) x \(height) x \(width)" }
 }
 
 extension LayerSpec {
-  /// The prefix of its parameters' names, if it has any.
+  /// The prefix of its parameters' names, if it has any of its own.
   var name: String? {
     switch self {
-    case .convolution(let name, _, _, _), .linear(let name, _, _), .batchNorm(let name, _): name
-    case .relu, .maxPool, .averagePool, .dropout, .flatten: nil
+    case .convolution(let name, _, _, _), .linear(let name, _, _), .tokenLinear(let name, _, _), .batchNorm(let name, _),
+      .layerNorm(let name):
+      name
+    default: nil
     }
   }
 
@@ -63,41 +72,101 @@ extension LayerSpec {
       return FeatureSize(channels: outChannels, height: height, width: width)
     case .linear(_, let outputs, _):
       return FeatureSize(channels: outputs)
+    case .tokenLinear(_, let outputs, _):
+      return FeatureSize(channels: outputs, height: input.height, width: input.width)
     case .maxPool(let geometry), .averagePool(let geometry):
       let (height, width) = try geometry.outputSize(height: input.height, width: input.width)
       return FeatureSize(channels: input.channels, height: height, width: width)
+    case .globalAveragePool:
+      return FeatureSize(channels: input.channels)
     case .flatten:
       return FeatureSize(channels: input.count)
-    case .batchNorm, .relu, .dropout:
+    case .residual(let body, let shortcut, _):
+      let (output, skipped) = (try body.output(of: input), try shortcut.output(of: input))
+      guard output == skipped else {
+        throw EspalierError.usage("residual block: its body makes \(output) of \(input), its shortcut \(skipped)")
+      }
+      return output
+    case .paddedShortcut(let outChannels, let stride):
+      guard stride > 0, outChannels >= input.channels, (outChannels - input.channels) % 2 == 0 else {
+        throw EspalierError.usage(
+          "shortcut: stride \(stride) from \(input.channels) to \(outChannels) channels; expected a positive stride and as many new channels on either side"
+        )
+      }
+      return FeatureSize(
+        channels: outChannels, height: (input.height - 1) / stride + 1, width: (input.width - 1) / stride + 1)
+    case .patches(let size):
+      guard size > 0, input.height % size == 0, input.width % size == 0 else {
+        throw EspalierError.usage(
+          "patches: \(input.height) x \(input.width) pixels do not divide into squares of \(size) x \(size)")
+      }
+      return FeatureSize(channels: input.channels * size * size, height: input.height / size, width: input.width / size)
+    case .positionEmbedding:
+      guard input.channels % 4 == 0, input.channels >= 8 else {
+        throw EspalierError.usage(
+          "position embedding: \(input.channels) channels; expected a multiple of 4 that is at least 8")
+      }
+      return input
+    case .attention(let heads, let size):
+      guard heads > 0, size > 0, input.channels == 3 * heads * size else {
+        throw EspalierError.usage(
+          "attention: \(input.channels) channels; \(heads) heads of \(size) take \(3 * heads * size)")
+      }
+      return FeatureSize(channels: heads * size, height: input.height, width: input.width)
+    case .batchNorm, .layerNorm, .relu, .gelu, .dropout:
       return input
     }
   }
 
-  /// The layer's weights, if it has any.
+  /// The layer's own weights, if it has any.
   func weightLayer(input: FeatureSize, index: Int) throws -> WeightLayer? {
     switch self {
     case .convolution(let name, let outChannels, let geometry, let bias):
       let shape = SparseLayerShape(
         name: name, rows: outChannels, inChannels: input.channels, kernelHeight: geometry.kernelHeight,
         kernelWidth: geometry.kernelWidth)
-      let size = try output(of: input)
-      return WeightLayer(
-        shape: shape, geometry: geometry, hasBias: bias, positions: size.height * size.width, index: index)
+      let positions = try output(of: input).positions
+      return WeightLayer(shape: shape, kind: .convolution(geometry), hasBias: bias, positions: positions, index: index)
     case .linear(let name, let outputs, let bias):
       let shape = SparseLayerShape(name: name, rows: outputs, inChannels: input.count)
-      return WeightLayer(shape: shape, geometry: nil, hasBias: bias, positions: 1, index: index)
-    case .batchNorm, .relu, .maxPool, .averagePool, .dropout, .flatten:
+      return WeightLayer(shape: shape, kind: .linear, hasBias: bias, positions: 1, index: index)
+    case .tokenLinear(let name, let outputs, let bias):
+      let shape = SparseLayerShape(name: name, rows: outputs, inChannels: input.channels)
+      return WeightLayer(shape: shape, kind: .tokenLinear, hasBias: bias, positions: input.positions, index: index)
+    default:
       return nil
     }
   }
 
-  /// Biases and norm parameters: what stays dense.
+  /// The layer's own biases and norm parameters: what stays dense.
   func denseParameters(input: FeatureSize) -> Int {
     switch self {
-    case .convolution(_, let outChannels, _, let bias): bias ? outChannels : 0
-    case .linear(_, let outputs, let bias): bias ? outputs : 0
-    case .batchNorm: 2 * input.channels
-    case .relu, .maxPool, .averagePool, .dropout, .flatten: 0
+    case .convolution(_, let outputs, _, let bias), .linear(_, let outputs, let bias),
+      .tokenLinear(_, let outputs, let bias):
+      bias ? outputs : 0
+    case .batchNorm, .layerNorm: 2 * input.channels
+    default: 0
+    }
+  }
+}
+
+extension [LayerSpec] {
+  /// The size that the layers, one after the other, make of `input`.
+  func output(of input: FeatureSize) throws -> FeatureSize {
+    try reduce(input) { try $1.output(of: $0) }
+  }
+
+  /// Shows each layer with its input's size, in order; of a residual block its body, then its shortcut, in place of itself.
+  func visit(input: FeatureSize, _ body: (LayerSpec, FeatureSize) throws -> Void) throws {
+    var size = input
+    for layer in self {
+      if case .residual(let inner, let shortcut, _) = layer {
+        try inner.visit(input: size, body)
+        try shortcut.visit(input: size, body)
+      } else {
+        try body(layer, size)
+      }
+      size = try layer.output(of: size)
     }
   }
 }

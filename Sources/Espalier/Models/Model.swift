@@ -16,31 +16,9 @@ public struct Model {
     _ spec: ModelSpec, factory: some WeightLayerFactory, random: CounterRandom, context: ComputeContext
   ) throws {
     self.spec = spec
-    var size = spec.input
-    var weightLayers = spec.weightLayers.makeIterator()
-    var dropouts = 0
-    var layers: [any Layer] = []
-    for layer in spec.layers {
-      switch layer {
-      case .convolution, .linear:
-        guard let weights = weightLayers.next() else {
-          throw EspalierError.invariant("\(spec.name): layers and weights")
-        }
-        layers.append(try factory.makeLayer(weights))
-      case .batchNorm(let name, let relu):
-        layers.append(
-          BatchNorm(BatchNormState(name: name, channels: size.channels, meter: context.meter), relu: relu))
-      case .relu: layers.append(ReLU())
-      case .maxPool(let geometry): layers.append(MaxPool(geometry))
-      case .averagePool(let geometry): layers.append(AveragePool(geometry))
-      case .dropout(let probability):
-        layers.append(Dropout(probability: probability, index: dropouts, random: random))
-        dropouts += 1
-      case .flatten: layers.append(Flatten())
-      }
-      size = try layer.output(of: size)
-    }
-    self.layers = layers
+    var assembly = Assembly(
+      factory: factory, random: random, context: context, weightLayers: spec.weightLayers.makeIterator())
+    layers = try assembly.layers(spec.layers, input: spec.input)
     parameters = layers.flatMap(\.parameters)
     sparseParameters = parameters.compactMap { $0 as? SparseParameter }
   }

@@ -22,11 +22,13 @@ public enum ModelCatalog {
     }
   }
 
-  public static let names = ["mlp"] + VGGSmall.depths.keys.sorted().map { "vgg\($0)-small" }
+  public static let names =
+    ["mlp"] + CIFARResNet.depths.map { "resnet\($0)" } + VGGSmall.depths.keys.sorted().map { "vgg\($0)-small" }
+    + SimpleViT.names
   /// Part of the command line's contract, not built yet.
-  static let planned =
-    ["resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "resnet1202", "simple-vit-tiny", "simple-vit"]
-    + ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "vgg11", "vgg13", "vgg16", "vgg19"]
+  static let planned = [
+    "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "vgg11", "vgg13", "vgg16", "vgg19",
+  ]
 
   /// - Throws: `EspalierError.usage` for an unknown name, a width or a hidden size that makes no model.
   public static func spec(_ request: Request) throws -> ModelSpec {
@@ -34,12 +36,16 @@ public enum ModelCatalog {
       throw EspalierError.usage("width: \(request.width) is out of range; expected above 0 and at most 1024")
     }
     if request.name == "mlp" { return try mlp(request) }
-    if request.name.hasPrefix("vgg"), request.name.hasSuffix("-small"),
-      let depth = Int(request.name.dropFirst(3).dropLast(6)), VGGSmall.depths[depth] != nil
-    {
-      return try VGGSmall(depth: depth, width: request.width).spec(request)
-    }
+    if let model = VGGSmall(request) { return try model.spec(request) }
+    if let model = CIFARResNet(request) { return try model.spec(request) }
+    if let model = SimpleViT(request) { return try model.spec(request) }
     try refuse(request.name)
+  }
+
+  /// The learning rate that a model trains at unless told otherwise.
+  public static func learningRate(of name: String) -> Double {
+    if name == "mlp" { return 0.05 }
+    return SimpleViT.names.contains(name) ? 0.01 : 0.1
   }
 
   /// Says that there is no such model.
@@ -75,5 +81,18 @@ public enum ModelCatalog {
     }
     layers.append(.linear(name: "layers.\(layers.count - 1)", outputs: request.classes))
     return try ModelSpec(name: request.name, input: images, classes: request.classes, layers: layers)
+  }
+}
+
+extension ModelCatalog.Request {
+  /// The input of a model that takes colour images of `side` x `side`: smaller ones are padded, a single channel is repeated.
+  ///
+  /// - Throws: `EspalierError.usage` where the data set's images do not fit.
+  func colourInput(side: Int) throws -> FeatureSize {
+    guard images.height <= side, images.width <= side, images.channels == 3 || images.channels == 1 else {
+      throw EspalierError.usage(
+        "\(name): takes images of at most \(side) x \(side) with 1 or 3 channels, the data set has \(images)")
+    }
+    return FeatureSize(channels: 3, height: side, width: side)
   }
 }

@@ -19,22 +19,19 @@ public struct ModelSpec: Sendable, Hashable {
     self.input = input
     self.classes = classes
     self.layers = layers
-    var size = input
     var weightLayers: [WeightLayer] = []
+    var names: Set<String> = []
     var dense = 0
-    for layer in layers {
+    try layers.visit(input: input) { layer, size in
       if let weights = try layer.weightLayer(input: size, index: weightLayers.count) { weightLayers.append(weights) }
       dense += layer.denseParameters(input: size)
-      size = try layer.output(of: size)
+      if let layerName = layer.name, !names.insert(layerName).inserted {
+        throw EspalierError.usage("\(name): two layers have the same name, \(layerName)")
+      }
     }
-    guard size == FeatureSize(channels: classes) else {
-      throw EspalierError.usage(
-        "\(name): the last layer has \(size.channels) x \(size.height) x \(size.width) outputs, expected \(classes) classes"
-      )
-    }
-    let names = layers.compactMap(\.name)
-    guard Set(names).count == names.count else {
-      throw EspalierError.usage("\(name): two layers have the same name")
+    let output = try layers.output(of: input)
+    guard output == FeatureSize(channels: classes) else {
+      throw EspalierError.usage("\(name): the last layer has \(output) outputs, expected \(classes) classes")
     }
     self.weightLayers = weightLayers
     denseParameters = dense

@@ -12,15 +12,16 @@ struct VGGSmall {
   let depth: Int
   let width: Double
 
+  /// Of a name such as `vgg16-small`; nil where it is none of them.
+  init?(_ request: ModelCatalog.Request) {
+    guard let depth = Self.depths.keys.first(where: { request.name == "vgg\($0)-small" }) else { return nil }
+    self.depth = depth
+    width = request.width
+  }
+
   func spec(_ request: ModelCatalog.Request) throws -> ModelSpec {
-    let images = request.images
-    guard images.height <= 32, images.width <= 32, images.channels == 3 || images.channels == 1 else {
-      throw EspalierError.usage(
-        "\(request.name): takes images of at most 32 x 32 with 1 or 3 channels, the data set has \(images.channels) x \(images.height) x \(images.width)"
-      )
-    }
-    return try ModelSpec(
-      name: request.name, input: FeatureSize(channels: 3, height: 32, width: 32), classes: request.classes,
+    try ModelSpec(
+      name: request.name, input: request.colourInput(side: 32), classes: request.classes,
       layers: features() + classifier(classes: request.classes))
   }
 

@@ -4,6 +4,8 @@
 public struct Activations {
   public let shape: ActivationShape
   let storage: ActivationStorage
+  /// Of a gradient: its sums by channel, where the operation that made it took them on its way.
+  var channelSums: ActivationStorage?
 
   /// The numbers, laid out as `ActivationShape` says.
   public var pointer: UnsafeMutablePointer<Float> { storage.pointer }
@@ -71,6 +73,11 @@ public final class ActivationPool {
   package func withWorkspace<R>(count: Int, _ body: (UnsafeMutablePointer<Float>) throws -> R) rethrows -> R {
     let storage = workspace(count: count)
     return try withExtendedLifetime(storage) { try body(storage.pointer) }
+  }
+
+  /// Runs `body` with `count` undefined doubles.
+  package func withDoubles<R>(count: Int, _ body: (UnsafeMutablePointer<Double>) throws -> R) rethrows -> R {
+    try withWorkspace(count: 2 * count) { try $0.withMemoryRebound(to: Double.self, capacity: count, body) }
   }
 
   fileprivate func take(count: Int) -> (UnsafeMutablePointer<Float>, Int) {

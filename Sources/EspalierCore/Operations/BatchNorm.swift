@@ -35,38 +35,74 @@ public final class BatchNormState {
 }
 
 extension Tape {
-  /// y = act(scale * (x - mean) / sqrt(variance + 1e-5) + shift) by channel, act = ReLU where `relu` (Ioffe & Szegedy 2015).
+  /// y = act(scale * (x - mean) / sqrt(variance + 1e-5) + shift + residual) by channel, act = ReLU where `relu` (Ioffe & Szegedy
+  /// 2015), the residual zero where nil.
   ///
   /// In training mean and variance are the batch's and the running statistics move; else they are the running ones.
-  public func batchNorm(_ x: Variable, _ state: BatchNormState, relu: Bool = false) throws -> Variable {
-    guard x.shape.channels == state.channels else {
-      throw EspalierError.usage("\(state.name): expected \(state.channels) channels, found \(x.shape.channels)")
+  public func batchNorm(
+    _ x: Variable, _ state: BatchNormState, relu: Bool = false, adding residual: Variable? = nil
+  ) throws -> Variable {
+    let shape = x.shape
+    guard shape.channels == state.channels else {
+      throw EspalierError.usage("\(state.name): expected \(state.channels) channels, found \(shape.channels)")
+    }
+    guard residual.map({ $0.shape == shape }) ?? true else {
+      throw EspalierError.usage("\(state.name): what is added must have the shape of what is normalised")
     }
     let context = context
     let input = x.value
-    let shape = x.shape
     let output = context.pool.activations(shape)
-    let moments = context.pool.workspace(count: 2 * shape.channels)
-    let mean = isTraining ? moments.pointer : state.runningMean.pointer
-    let variance = isTraining ? moments.pointer + shape.channels : state.runningVariance.pointer
-    if isTraining {
-      esp_batch_norm_statistics(
-        context.isa, input.pointer, shape.channels, shape.positions, shape.samples, shape.lanes, mean, variance,
-        context.threadCount)
-      state.updateRunningStatistics(mean: mean, variance: variance, count: shape.samples * shape.positions)
+    guard isTraining else {
+      withUnsafePointer(to: state.norm(shape, relu: relu)) { norm in
+        esp_batch_norm_forward(
+          context.isa, norm, input.pointer, residual?.value.pointer, state.runningMean.pointer,
+          state.runningVariance.pointer, output.pointer, context.threadCount)
+      }
+      return Variable(output)
     }
-    esp_batch_norm_forward(
-      context.isa, input.pointer, mean, variance, state.scale.values.pointer, state.shift.values.pointer,
-      BatchNormState.epsilon, relu ? 1 : 0, shape.channels, shape.positions, shape.samples, shape.lanes,
-      output.pointer, context.threadCount)
-    return record(output, inputs: [x]) { delta in
-      let gradient = context.pool.activations(shape)
-      esp_batch_norm_backward(
-        context.isa, input.pointer, delta.pointer, moments.pointer, moments.pointer + shape.channels,
-        state.scale.values.pointer, state.shift.values.pointer, BatchNormState.epsilon, relu ? 1 : 0, shape.channels,
-        shape.positions, shape.samples, shape.lanes, gradient.pointer, state.scale.gradient.pointer,
-        state.shift.gradient.pointer, context.threadCount)
-      return [gradient]
+    let moments = context.pool.workspace(count: 2 * shape.channels)
+    let (mean, variance) = (moments.pointer, moments.pointer + shape.channels)
+    state.withNorm(shape, relu: relu, context.pool) { norm, workspace in
+      esp_batch_norm_train(
+        context.isa, norm, input.pointer, residual?.value.pointer, output.pointer, mean, variance, workspace,
+        context.threadCount)
+    }
+    state.updateRunningStatistics(mean: mean, variance: variance, count: shape.samples * shape.positions)
+    let masks = relu && residual != nil
+    return record(output, inputs: [x] + (residual.map { [$0] } ?? [])) { delta in
+      var gradient = context.pool.activations(shape)
+      let residualGradient = masks ? context.pool.activations(shape) : nil
+      let sums = context.pool.workspace(count: shape.channels)
+      state.withNorm(shape, relu: relu, context.pool) { norm, workspace in
+        esp_batch_norm_backward(
+          context.isa, norm, input.pointer, masks ? output.pointer : nil, delta.pointer, moments.pointer,
+          moments.pointer + shape.channels, gradient.pointer, residualGradient?.pointer,
+          state.scale.gradient.pointer, state.shift.gradient.pointer, sums.pointer, workspace, context.threadCount)
+      }
+      gradient.channelSums = sums
+      return [gradient, residualGradient ?? delta]
+    }
+  }
+}
+
+extension BatchNormState {
+  /// What the kernels take; valid as long as the state lives.
+  fileprivate func norm(_ shape: ActivationShape, relu: Bool) -> esp_batch_norm {
+    esp_batch_norm(
+      channels: shape.channels, positions: shape.positions, samples: shape.samples, lanes: shape.lanes,
+      scale: scale.values.pointer, shift: shift.values.pointer, epsilon: Self.epsilon, relu: relu ? 1 : 0)
+  }
+
+  /// The same with the kernels' workspace.
+  fileprivate func withNorm(
+    _ shape: ActivationShape, relu: Bool, _ pool: ActivationPool,
+    _ body: (UnsafePointer<esp_batch_norm>, UnsafeMutablePointer<Double>) -> Void
+  ) {
+    withUnsafePointer(to: norm(shape, relu: relu)) { norm in
+      let doubles = esp_batch_norm_workspace(norm)
+      pool.withWorkspace(count: 2 * doubles) { floats in
+        UnsafeMutableRawPointer(floats).withMemoryRebound(to: Double.self, capacity: doubles) { body(norm, $0) }
+      }
     }
   }
 }

@@ -73,4 +73,20 @@ extension Tape {
       return [gradient]
     }
   }
+
+  /// Each channel's mean over all positions: [samples, channels].
+  public func globalAveragePool(_ x: Variable) -> Variable {
+    let context = context
+    let shape = x.shape
+    let planes = shape.blocks * shape.channels
+    let output = context.pool.activations(shape.with(channels: shape.channels))
+    esp_global_average_forward(
+      context.isa, x.value.pointer, planes, shape.positions, shape.lanes, output.pointer, context.threadCount)
+    return record(output, inputs: [x]) { delta in
+      let gradient = context.pool.activations(shape)
+      esp_global_average_backward(
+        context.isa, delta.pointer, planes, shape.positions, shape.lanes, gradient.pointer, context.threadCount)
+      return [gradient]
+    }
+  }
 }

@@ -52,6 +52,10 @@ private struct LinearSite: GradientSite {
 extension ComputeContext {
   package func biasGradient(of delta: Activations, into bias: VectorParameter) {
     let shape = delta.shape
+    if let sums = delta.channelSums {
+      bias.gradient.pointer.update(from: sums.pointer, count: shape.channels)
+      return
+    }
     esp_bias_gradient(
       isa, delta.pointer, shape.blocks, shape.channels, shape.positions, shape.lanes, bias.gradient.pointer,
       threadCount)

@@ -1,0 +1,3 @@
+#define ESP_TARGET
+#define ESP_VARIANT esp_tokens_scalar
+#include "tokens/body.h"

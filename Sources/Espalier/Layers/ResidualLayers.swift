@@ -1,0 +1,48 @@
+import EspalierCore
+
+/// act(body(x) + shortcut(x)), act = ReLU where `relu` (He et al. 2016).
+///
+/// Where the body ends in a batch norm, norm, addition and activation are one operation.
+public struct Residual: Layer {
+  public let body: [any Layer]
+  /// Empty for the identity.
+  public let shortcut: [any Layer]
+  public let relu: Bool
+  /// The body's end, where that is a norm that the addition can be fused with.
+  private let norm: BatchNorm?
+
+  public init(body: [any Layer], shortcut: [any Layer], relu: Bool) {
+    self.body = body
+    self.shortcut = shortcut
+    self.relu = relu
+    norm = (body.last as? BatchNorm).flatMap { $0.relu ? nil : $0 }
+  }
+
+  public var parameters: [any Parameter] { (body + shortcut).flatMap(\.parameters) }
+  public var state: [StateTensor] { (body + shortcut).flatMap(\.state) }
+
+  public func callAsFunction(_ x: Variable, on tape: Tape) throws -> Variable {
+    var y = x
+    for layer in norm == nil ? body[...] : body.dropLast() { y = try layer(y, on: tape) }
+    var skip = x
+    for layer in shortcut { skip = try layer(skip, on: tape) }
+    if let norm { return try tape.batchNorm(y, norm.batchNorm, relu: relu, adding: skip) }
+    let sum = tape.add(y, skip)
+    return relu ? tape.relu(sum) : sum
+  }
+}
+
+/// Every `stride`-th pixel both ways between channels of zeros: a shortcut without weights.
+public struct PaddedShortcut: Layer {
+  public let outChannels: Int
+  public let stride: Int
+
+  public init(outChannels: Int, stride: Int) {
+    self.outChannels = outChannels
+    self.stride = stride
+  }
+
+  public func callAsFunction(_ x: Variable, on tape: Tape) throws -> Variable {
+    try tape.paddedShortcut(x, outChannels: outChannels, stride: stride)
+  }
+}
