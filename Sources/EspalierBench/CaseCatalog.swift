@@ -21,7 +21,7 @@ public enum CaseCatalog {
 
   /// The distinct 3x3 convolutions of VGG-16-small and ResNet-56 at their densities in a 98 % sparse network, batch 128.
   public static func modelConvolutions() throws -> [LayerCase] {
-    try vggSmall() + resNet56()
+    try convolutions(of: "vgg16-small") + convolutions(of: "resnet56")
   }
 
   /// Large convolutions, as in ImageNet models, 6 and 12 % dense, batch 32.
@@ -53,40 +53,13 @@ public enum CaseCatalog {
     }.grouped()
   }
 
-  private static func vggSmall() throws -> [LayerCase] {
+  private static func convolutions(of model: String) throws -> [LayerCase] {
     let images = FeatureSize(channels: 3, height: 32, width: 32)
-    let spec = try ModelCatalog.spec(ModelCatalog.Request(name: "vgg16-small", images: images, classes: 10))
+    let spec = try ModelCatalog.spec(ModelCatalog.Request(name: model, images: images, classes: 10))
     let budgets = try ErdosRenyi().budgets(for: spec.weightLayers.map(\.shape), sparsity: 0.98)
     return distinct(
       zip(spec.weightLayers, budgets).filter { $0.0.shape.taps == 9 }.map { layer, budget in
-        layer.benchCase(name: "\(spec.name).\(layer.shape.name)", batch: 128, connections: budget)
-      })
-  }
-
-  /// Its layers by arithmetic (He et al. 2016, section 4.2): three stages of 18 convolutions, the second and third halve the image.
-  private static func resNet56() throws -> [LayerCase] {
-    var shapes = [SparseLayerShape(name: "conv1", rows: 16, inChannels: 3, kernelHeight: 3, kernelWidth: 3)]
-    var strides = [1]
-    var pixels = [32]
-    for (stage, channels) in [16, 32, 64].enumerated() {
-      for convolution in 0..<18 {
-        let narrows = stage > 0 && convolution == 0
-        shapes.append(
-          SparseLayerShape(
-            name: "layer\(stage + 1).\(convolution / 2).conv\(convolution % 2 + 1)", rows: channels,
-            inChannels: narrows ? channels / 2 : channels, kernelHeight: 3, kernelWidth: 3))
-        strides.append(narrows ? 2 : 1)
-        pixels.append(32 >> stage)
-      }
-    }
-    let head = SparseLayerShape(name: "linear", rows: 10, inChannels: 64)
-    let budgets = try ErdosRenyi().budgets(for: shapes + [head], sparsity: 0.98)
-    return distinct(
-      shapes.indices.map { i in
-        LayerCase(
-          name: "resnet56.\(shapes[i].name)", outputs: shapes[i].rows, inputs: shapes[i].inChannels,
-          geometry: ConvolutionGeometry(kernel: 3, stride: strides[i], padding: 1), height: pixels[i],
-          width: pixels[i], batch: 128, connections: budgets[i])
+        layer.benchCase(name: "\(model).\(layer.shape.name)", batch: 128, connections: budget)
       })
   }
 
@@ -107,12 +80,11 @@ extension [KernelCase] {
 }
 
 extension WeightLayer {
-  /// The layer on a batch. A linear layer at several positions (tokens) is a 1x1 convolution over them.
+  /// The layer on a batch; its positions as a rectangle that is nearly a square.
   func benchCase(name: String, batch: Int, connections: Int) -> LayerCase {
     let height = (1...max(1, Int(Double(positions).squareRoot()))).last { positions % $0 == 0 } ?? 1
-    let pointwise = positions > 1 ? ConvolutionGeometry(kernel: 1) : nil
     return LayerCase(
-      name: name, outputs: shape.rows, inputs: shape.inChannels, geometry: geometry ?? pointwise, height: height,
+      name: name, outputs: shape.rows, inputs: shape.inChannels, geometry: geometry, height: height,
       width: positions / height, batch: batch, connections: connections)
   }
 }
