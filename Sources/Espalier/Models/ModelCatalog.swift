@@ -22,7 +22,7 @@ public enum ModelCatalog {
     }
   }
 
-  public static let names =
+  public static let names: [String] =
     ["mlp"] + CIFARResNet.depths.map { "resnet\($0)" } + VGGSmall.depths.keys.sorted().map { "vgg\($0)-small" }
     + SimpleViT.names
   /// Part of the command line's contract, not built yet.

@@ -7,7 +7,7 @@ struct SimpleViT {
     "simple-vit-tiny": SimpleViT(side: 32, patch: 4, dimension: 512, depth: 4, heads: 6, hidden: 256),
     "simple-vit": SimpleViT(side: 224, patch: 16, dimension: 1024, depth: 6, heads: 16, hidden: 1024),
   ]
-  static let names = sizes.keys.sorted()
+  static let names: [String] = sizes.keys.sorted()
 
   /// Pixels of the image's side and of a patch's.
   let side, patch: Int
