@@ -67,7 +67,7 @@ struct LayerTimes {
     let second = tile.layer.connections * 4 <= tile.layer.size ? tile.layer.size / 2 : tile.layer.connections / 8
     let other = try step(tile.layer.with(connections: second), context: context, withDense: false).sparse
     let slope = max(0, (other - own.sparse) / Double(second - tile.layer.connections))
-    let perConnection = slope * tile.connectionScale / tile.sizeScale
+    let perConnection = slope * tile.volume
     let total = own.sparse * tile.connectionScale
     let fixed = max(0, total - perConnection * Double(tile.whole.connections))
     return Measurement(
@@ -79,7 +79,7 @@ struct LayerTimes {
   private static func step(
     _ layer: LayerCase, context: ComputeContext, withDense: Bool
   ) throws -> (sparse: Double, dense: Double) {
-    let budget = MeasurementBudget(seconds: 0.04, repetitions: 3...20)
+    let budget = MeasurementBudget(seconds: 0.04, repetitions: 2...20)
     let fixture = try LayerFixture(layer, context: context)
     var (sparse, dense) = (0.0, 0.0)
     for kernel in BenchKernel.all(isConvolution: layer.geometry != nil) {
@@ -114,7 +114,7 @@ struct Tile {
       if height >= width { height = (height + 1) / 2 } else { width = (width + 1) / 2 }
     }
     if whole.geometry == nil, flops > Self.flops { batch = min(batch, 32) }
-    while weights > Self.weights || flops > 4 * Self.flops, max(outputs, inputs) > 64 {
+    while weights > Self.weights || flops > 2 * Self.flops, max(outputs, inputs) > 64 {
       if outputs >= inputs { outputs = (outputs + 1) / 2 } else { inputs = (inputs + 1) / 2 }
     }
     let part = Double(weights) / Double(whole.size)
@@ -126,7 +126,7 @@ struct Tile {
   }
 
   /// What the whole takes in proportion to the tile, by samples and positions.
-  private var volume: Double {
+  var volume: Double {
     func padded(_ layer: LayerCase) -> Int { ActivationShape(samples: layer.batch, channels: 1).count }
     return Double(padded(whole) * whole.positions) / Double(padded(layer) * layer.positions)
   }

@@ -21,18 +21,23 @@ public struct MemoryPrediction: Sendable {
     process = request.processBytes + Self.runBytes
     data = request.dataBytes
     let probe = Probe(request: request, threads: context.threads, instructionSet: context.instructionSet)
-    let blocks = ActivationShape(samples: request.batchSize, channels: 1)
-    let perSample = request.spec.weightLayers.reduce(0) { $0 + $1.positions * $1.shape.rows }
-    let isSmall = perSample * 64 <= 1 << 26
-    let first = try probe.step(samples: min(request.batchSize, isSmall ? 32 : 8))
+    let count = ActivationShape(samples: request.batchSize, channels: 1).count
+    let started = ContinuousClock.now
+    var first = try probe.step(samples: min(request.batchSize, 8))
+    // Blocks of 32 samples are what a large batch has, and two points tell workspaces apart; unless that would take too long.
+    let isFast = (ContinuousClock.now - started) * 12 < .seconds(1)
     var activations = Double(first.activations)
-    if request.batchSize > 32, isSmall {
-      let second = try probe.step(samples: 64)
-      activations += Double(second.activations - first.activations) * Double(blocks.count - 32) / 32
-    } else if request.batchSize > 8, !isSmall {
-      activations *= Double(blocks.count) / 8
+    if request.batchSize > 8, isFast {
+      first = try probe.step(samples: min(request.batchSize, 32))
+      activations = Double(first.activations)
+      if request.batchSize > 32 {
+        let second = try probe.step(samples: 64)
+        activations += Double(second.activations - first.activations) * Double(count - 32) / 32
+      }
+    } else if request.batchSize > 8 {
+      activations *= Double(count) / 8
     }
-    self.activations = Int(activations) + (try Self.evaluation(request, probe: probe, samples: isSmall ? 32 : 8))
+    self.activations = Int(activations) + (try Self.evaluation(request, probe: probe, samples: isFast ? 32 : 8))
     weights =
       first.weights + (connections - first.connections) * (try probe.bytesPerConnection())
       + connections * Self.updateBytesPerConnection
@@ -82,18 +87,14 @@ private struct Probe {
     let context = try ComputeContext(threads: threads, instructionSet: instructionSet)
     let model = try model(in: context)
     let labels = [UInt32](repeating: 0, count: samples)
-    let optimizer = SGD()
-    // The second step runs as all others do: with optimizer state, and on the first one's memory.
-    for step in 0..<2 {
-      let tape = Tape(context: context, mode: .training(step: step))
-      let logits = try model(images(samples, in: context), on: tape)
-      let delta = context.pool.activations(logits.shape)
-      _ = labels.withUnsafeBufferPointer {
-        context.softmaxCrossEntropy(logits.value, labels: $0, gradient: delta)
-      }
-      try tape.backward(from: logits, gradient: delta)
-      optimizer.step(model.parameters, learningRate: 1e-3, context: context)
+    let tape = Tape(context: context, mode: .training(step: 0))
+    let logits = try model(images(samples, in: context), on: tape)
+    let delta = context.pool.activations(logits.shape)
+    _ = labels.withUnsafeBufferPointer {
+      context.softmaxCrossEntropy(logits.value, labels: $0, gradient: delta)
     }
+    try tape.backward(from: logits, gradient: delta)
+    SGD().step(model.parameters, learningRate: 1e-3, context: context)
     let reading = context.meter.reading
     return (reading.peakActivationBytes, reading.weightBytes, model.connections)
   }

@@ -24,7 +24,7 @@ extension RefusedArguments {
     RefusedArguments("train --model mlp --hidden 4 --sparsity 0.9999", "sparsity"),
     RefusedArguments("train --model vgg16-smal", "vgg16-smal", "vgg16-small"),
     RefusedArguments("train --model mpl", "mpl", "'mlp'"),
-    RefusedArguments("train --model resnet56", "resnet56", "not in this version"),
+    RefusedArguments("train --model resnet50", "resnet50", "not in this version"),
     RefusedArguments("train --method gsee", "gsee", "'gse'"),
     RefusedArguments("train --method statik", "statik", "'static'"),
     RefusedArguments("train --method rigl", "rigl", "not in this version"),
