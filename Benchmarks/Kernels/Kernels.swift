@@ -2,7 +2,7 @@ import Benchmark
 import Espalier
 import EspalierBench
 
-/// The cases of `espalier bench`, under their layers' names: `vgg16-small.features.3 conv-forward`, and the same `dense`.
+/// The cases of `espalier bench`, under their layers' names: `vgg16-small.features.3 conv-forward`.
 ///
 /// A new case is a line in EspalierBench's CaseCatalog. ESPALIER_ISA forces an instruction set.
 let benchmarks: @Sendable () -> Void = {
@@ -13,12 +13,14 @@ let benchmarks: @Sendable () -> Void = {
     let layer = kernelCase.layer
     let isConvolution = layer.geometry != nil
     let name = isConvolution ? kernelCase.name : "\(layer.name)@\(layer.sparsity) \(kernelCase.kernel.rawValue)"
-    Benchmark(isConvolution && layer.batch == 32 ? "\(name) nnz \(layer.connections)" : name) { benchmark, run in
+    let title = isConvolution && layer.batch == 32 ? "\(name) nnz \(layer.connections)" : name
+    let measure: (Benchmark, KernelRun) throws -> Void = { benchmark, run in
       let product = try run.sparse()
       benchmark.startMeasurement()
       try product()
       benchmark.stopMeasurement()
-    } setup: {
+    }
+    Benchmark(title, closure: measure) {
       let run = try KernelRun(kernelCase, context: ComputeContext(threads: 1))
       try run.check()
       return run
