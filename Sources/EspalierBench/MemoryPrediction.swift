@@ -37,7 +37,7 @@ public struct MemoryPrediction: Sendable {
     } else if request.batchSize > 8 {
       activations *= Double(count) / 8
     }
-    self.activations = Int(activations) + (try Self.evaluation(request, probe: probe, samples: isFast ? 32 : 8))
+    self.activations = Int(activations) + (isFast ? try Self.evaluation(request, probe: probe, samples: 32) : 0)
     weights =
       first.weights + (connections - first.connections) * (try probe.bytesPerConnection())
       + connections * Self.updateBytesPerConnection
