@@ -71,10 +71,16 @@ static int is_pointwise(const esp_conv_shape *s) {
          s->pad_left == 0 && s->out_height == s->in_height && s->out_width == s->in_width;
 }
 
+/// Whether there is room for a whole channel and indices of it, which have 16 bits.
+static int can_index(const esp_conv_shape *s) {
+  const size_t columns = s->in_channels * s->kernel_height * s->kernel_width;
+  return columns <= esp_conv_small / 3 || (columns <= UINT16_MAX && s->out_channels > 2);
+}
+
 /// Whether there are lists by run. Single samples do without: their columns make up the vectors.
 static int has_runs(esp_conv_plan *plan) {
   const axis rows = rows_of(&plan->shape), columns = columns_of(&plan->shape);
-  return plan->lanes > 1 && cut(&rows, &plan->rows) && cut(&columns, &plan->columns);
+  return plan->lanes > 1 && can_index(&plan->shape) && cut(&rows, &plan->rows) && cut(&columns, &plan->columns);
 }
 
 /// The padding becomes part of the band.
