@@ -2,6 +2,19 @@
 
 #define ESP_UNROLL _Pragma("clang loop unroll(full)")
 
+/// Adds one connection to the sums of some points.
+ESP_VEC void add_connection(const size_t points, const size_t vectors, const esp_conv_entry *entry,
+                            const float *const *in, esp_vec *sum) {
+  const esp_vec weight = esp_vec_set(entry->value);
+  const size_t offset = entry->offset;
+  ESP_UNROLL for (size_t p = 0; p < points; p++) {
+    ESP_UNROLL for (size_t v = 0; v < vectors; v++) {
+      const size_t i = p * vectors + v;
+      sum[i] = esp_vec_fma(weight, esp_vec_load(in[p] + offset + v * esp_vec_floats), sum[i]);
+    }
+  }
+}
+
 /// Every output of `groups` groups of `points` points of `vectors` vectors each, channel after channel: a channel's
 /// groups read its connections from the first-level cache, and the branch at their end is predicted.
 ESP_VEC void compute_points(const size_t points, const size_t vectors, const int stream, const int indexed,
@@ -15,15 +28,15 @@ ESP_VEC void compute_points(const size_t points, const size_t vectors, const int
       float *const *out = outs + g * points;
       esp_vec sum[16];
       ESP_UNROLL for (size_t i = 0; i < points * vectors; i++) sum[i] = bias;
-      for (size_t k = 0; k < channel.count; k++) {
-        const esp_conv_entry *entry = channel.entries + (indexed ? channel.indices[k] : k);
-        const esp_vec weight = esp_vec_set(entry->value);
-        const size_t offset = (uint32_t)(entry->offset - list->skipped);
-        ESP_UNROLL for (size_t p = 0; p < points; p++) {
-          ESP_UNROLL for (size_t v = 0; v < vectors; v++) {
-            const size_t i = p * vectors + v;
-            sum[i] = esp_vec_fma(weight, esp_vec_load(in[p] + offset + v * esp_vec_floats), sum[i]);
-          }
+      if (indexed) {
+        const uint16_t *const end = channel.indices + channel.count;
+        for (const uint16_t *i = channel.indices; i < end; i++) {
+          add_connection(points, vectors, channel.entries + *i, in, sum);
+        }
+      } else {
+        const esp_conv_entry *const end = channel.entries + channel.count;
+        for (const esp_conv_entry *entry = channel.entries; entry < end; entry++) {
+          add_connection(points, vectors, entry, in, sum);
         }
       }
       ESP_UNROLL for (size_t p = 0; p < points; p++) {

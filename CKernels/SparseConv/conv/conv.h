@@ -50,7 +50,7 @@ esp_conv_plan esp_conv_plan_make(const esp_conv_shape *shape, size_t lanes);
 
 /// A connection as kernels read it.
 typedef struct esp_conv_entry {
-  uint32_t offset;  // modulo 2^32, of the input it meets, from where the kernel's first tap would be
+  uint32_t offset;  // of the input it meets, from where the kernel's first tap would be
   float value;
 } esp_conv_entry;
 
@@ -128,7 +128,7 @@ esp_conv_rows esp_conv_rows_read(const esp_conv_plan *plan, size_t first, size_t
 void esp_conv_copy_band(const esp_conv_plan *plan, const float *restrict x, esp_conv_rows rows, float *restrict band);
 
 /// Up to esp_conv_points output positions that share a list. A point's `floats` outputs are adjacent, as is the input
-/// that a connection reads for them.
+/// that a connection reads for them: at the connection's offset from `in`, which may lie outside of the input itself.
 typedef struct esp_conv_tile {
   size_t points, floats;
   const float *in[esp_conv_points];

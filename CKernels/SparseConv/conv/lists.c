@@ -3,7 +3,11 @@
 #include "../divide.h"
 #include "conv.h"
 
-enum { max_pairs = esp_conv_max_runs * esp_conv_max_runs, words = max_pairs / 4 };
+enum {
+  max_taps = esp_conv_max_taps * esp_conv_max_taps,
+  words = esp_conv_max_runs * esp_conv_max_runs / 4,
+  max_words_at_once = 2
+};
 
 static size_t smaller(size_t a, size_t b) {
   return a < b ? a : b;
@@ -107,25 +111,12 @@ esp_conv_list esp_conv_list_of(const esp_csr *w, const esp_conv_plan *plan, cons
   return list;
 }
 
-/// The entries of the channels [first, last).
-static void make_entries(const esp_csr *w, const float *values, const esp_conv_plan *plan, const esp_conv_lists *lists,
-                         size_t first, size_t last) {
-  const uint32_t width = (uint32_t)plan->shape.kernel_width, taps = (uint32_t)plan->shape.kernel_height * width;
-  const esp_divider by_taps = esp_divider_make(taps), by_width = esp_divider_make(width);
-  const uint32_t plane = (uint32_t)plan->plane;
-  for (uint64_t k = w->row_starts[first]; k < w->row_starts[last]; k++) {
-    const uint32_t channel = esp_divide(w->column_indices[k], by_taps), tap = w->column_indices[k] - channel * taps;
-    const uint32_t ky = esp_divide(tap, by_width);
-    lists->entries[k - lists->base] =
-        (esp_conv_entry){channel * plane + tap_offset(plan, ky, tap - ky * width), values[k]};
-  }
-}
-
-/// Which indexed pairs each tap counts in: 1 in 16 bits each, four to a word.
+/// What tap a connection is of decides where its input lies and which indexed pairs it counts in: 1 in 16 bits for each
+/// pair, four to a word. The last pair fills the last word.
 typedef struct tap_table {
   size_t pairs;
-  uint32_t offsets[esp_conv_max_taps * esp_conv_max_taps];
-  uint64_t counts[esp_conv_max_taps * esp_conv_max_taps][words];
+  uint32_t offsets[max_taps];
+  uint64_t counts[max_taps][words];
 } tap_table;
 
 static void make_table(const esp_conv_plan *plan, esp_conv_panel panel, tap_table *table) {
@@ -137,40 +128,91 @@ static void make_table(const esp_conv_plan *plan, esp_conv_panel panel, tap_tabl
     for (size_t pair = panel.first_pair, i = 0; pair < panel.last_pair; pair++) {
       if (!is_indexed(plan, pair)) continue;
       const uint64_t meets = row_run(plan, pair)->taps >> t / width & column_run(plan, pair)->taps >> t % width & 1;
-      table->counts[t][i / 4] |= meets << i % 4 * 16;
-      i++;
+      do table->counts[t][i / 4] |= meets << i % 4 * 16;
+      while (++i >= table->pairs && i % 4);
     }
+  }
+}
+
+/// The entries and taps of `count` connections.
+static void make_entries(const uint32_t *columns, const float *values, size_t count, const esp_conv_plan *plan,
+                         const tap_table *table, esp_conv_entry *restrict entries, uint8_t *restrict taps) {
+  const uint32_t plane = (uint32_t)plan->plane;
+  const esp_divider by_taps = esp_divider_make((uint32_t)(plan->shape.kernel_height * plan->shape.kernel_width));
+  for (size_t k = 0; k < count; k++) {
+    const uint32_t channel = esp_divide(columns[k], by_taps), tap = columns[k] - channel * by_taps.divisor;
+    entries[k] = (esp_conv_entry){channel * plane + table->offsets[tap], values[k]};
+    taps[k] = (uint8_t)tap;
+  }
+}
+
+/// The same, of a kernel of any size.
+static void make_large_entries(const uint32_t *columns, const float *values, size_t count, const esp_conv_plan *plan,
+                               esp_conv_entry *restrict entries) {
+  const size_t width = plan->shape.kernel_width, taps = plan->shape.kernel_height * width;
+  for (size_t k = 0; k < count; k++) {
+    const size_t channel = columns[k] / taps, tap = columns[k] % taps;
+    entries[k].offset = (uint32_t)(channel * plan->plane) + tap_offset(plan, tap / width, tap % width);
+    entries[k].value = values[k];
+  }
+}
+
+/// Adds the connections [first, first + count) of a channel to its indices for `n` words of pairs, each beginning
+/// `stride` behind the one before; `counts` says how many there are already.
+__attribute__((always_inline)) static inline void add_indices(const size_t n, const tap_table *table,
+                                                              const uint8_t *taps, size_t first, size_t count,
+                                                              size_t word, size_t stride, uint64_t *restrict counts,
+                                                              uint16_t *restrict indices) {
+  uint16_t *out[4 * max_words_at_once];
+  uint64_t sums[max_words_at_once];
+  for (size_t l = 0; l < 4 * n; l++) out[l] = indices + smaller(4 * word + l, table->pairs - 1) * stride;
+  for (size_t i = 0; i < n; i++) sums[i] = counts[word + i];
+  for (size_t k = 0; k < count; k++) {
+    // Written over by the next where it does not count: index k of a list exists while its count <= k.
+    const uint16_t index = (uint16_t)(first + k);
+    for (size_t i = 0; i < n; i++) {
+      out[4 * i][sums[i] & UINT16_MAX] = index;
+      out[4 * i + 1][sums[i] >> 16 & UINT16_MAX] = index;
+      out[4 * i + 2][sums[i] >> 32 & UINT16_MAX] = index;
+      out[4 * i + 3][sums[i] >> 48] = index;
+      sums[i] += table->counts[taps[k]][word + i];
+    }
+  }
+  for (size_t i = 0; i < n; i++) counts[word + i] = sums[i];
+}
+
+/// The lists of one channel.
+static void make_channel(const esp_csr *w, const float *values, const esp_conv_plan *plan, const esp_conv_lists *lists,
+                         const tap_table *table, size_t o) {
+  enum { chunk = 256 };
+  uint8_t taps[chunk];
+  uint64_t counts[words] = {0};
+  const uint64_t start = w->row_starts[o], end = w->row_starts[o + 1];
+  uint16_t *indices = lists->indices + (start - lists->base);
+  const size_t channels = lists->panel.last - lists->panel.first, all = (table->pairs + 3) / 4;
+  for (uint64_t k = start; k < end; k += chunk) {
+    const size_t count = smaller(chunk, end - k);
+    make_entries(w->column_indices + k, values + k, count, plan, table, lists->entries + (k - lists->base), taps);
+    size_t word = 0;
+    for (; word + 2 <= all; word += 2) {
+      add_indices(2, table, taps, k - start, count, word, lists->nnz, counts, indices);
+    }
+    if (word < all) add_indices(1, table, taps, k - start, count, word, lists->nnz, counts, indices);
+  }
+  for (size_t l = 0; l < table->pairs; l++) {
+    lists->counts[l * channels + o - lists->panel.first] = counts[l / 4] >> l % 4 * 16 & UINT16_MAX;
   }
 }
 
 void esp_conv_make_lists(const esp_csr *w, const float *values, const esp_conv_plan *plan, const esp_conv_lists *lists,
                          size_t first, size_t last) {
-  if (plan->padded) {
-    make_entries(w, values, plan, lists, first, last);
+  if (first == last) return;
+  if (plan->shape.kernel_height * plan->shape.kernel_width > max_taps) {
+    const uint64_t start = w->row_starts[first], count = w->row_starts[last] - start;
+    make_large_entries(w->column_indices + start, values + start, count, plan, lists->entries + (start - lists->base));
     return;
   }
   tap_table table;
   make_table(plan, lists->panel, &table);
-  const uint32_t taps = (uint32_t)(plan->shape.kernel_height * plan->shape.kernel_width), plane = (uint32_t)plan->plane;
-  const esp_divider by_taps = esp_divider_make(taps);
-  const size_t channels = lists->panel.last - lists->panel.first;
-  for (size_t o = first; o < last; o++) {
-    const uint64_t start = w->row_starts[o], count = w->row_starts[o + 1] - start;
-    esp_conv_entry *entries = lists->entries + (start - lists->base);
-    uint16_t *indices = lists->indices + (start - lists->base);
-    uint64_t counts[words] = {0};
-    for (size_t i = 0; i < count; i++) {
-      const uint32_t column = w->column_indices[start + i], channel = esp_divide(column, by_taps);
-      const uint32_t tap = column - channel * taps;
-      entries[i] = (esp_conv_entry){channel * plane + table.offsets[tap], values[start + i]};
-      // Written over by the next where it does not count: index i of a list exists while its count <= i.
-      for (size_t l = 0; l < table.pairs; l++) {
-        indices[l * lists->nnz + (counts[l / 4] >> l % 4 * 16 & UINT16_MAX)] = (uint16_t)i;
-      }
-      for (size_t i4 = 0; 4 * i4 < table.pairs; i4++) counts[i4] += table.counts[tap][i4];
-    }
-    for (size_t l = 0; l < table.pairs; l++) {
-      lists->counts[l * channels + o - lists->panel.first] = counts[l / 4] >> l % 4 * 16 & UINT16_MAX;
-    }
-  }
+  for (size_t o = first; o < last; o++) make_channel(w, values, plan, lists, &table, o);
 }

@@ -119,7 +119,7 @@ static void plan_bands(esp_conv_plan *plan) {
   plan->band_blocks = smaller(plan->band_blocks, esp_conv_max_blocks);
   // Beyond a band lies what the last point of single samples reads and does not use.
   if (plan->copies) plan->band_floats = (plan->band_blocks * plan->block + 31) / 16 * 16;
-  assert(plan->block + plan->plane <= UINT32_MAX);
+  assert(plan->block + s->kernel_height * plan->row <= UINT32_MAX);
 }
 
 esp_conv_plan esp_conv_plan_make(const esp_conv_shape *shape, size_t lanes) {

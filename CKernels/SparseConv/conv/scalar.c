@@ -8,7 +8,7 @@ void esp_conv_compute_scalar(const esp_conv_outputs *outputs, const esp_conv_lis
       for (size_t l = 0; l < tile->floats; l++) sum[l] = outputs->bias ? outputs->bias[o] : 0;
       for (size_t i = 0; i < channel.count; i++) {
         const esp_conv_entry entry = channel.entries[channel.indices ? channel.indices[i] : i];
-        const float *input = tile->in[p] + (uint32_t)(entry.offset - list->skipped);
+        const float *input = tile->in[p] + entry.offset;
         for (size_t l = 0; l < tile->floats; l++) sum[l] += entry.value * input[l];
       }
       float *output = tile->out[p] + o * outputs->plane;

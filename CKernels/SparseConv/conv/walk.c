@@ -43,7 +43,7 @@ static void flush(walk *walk) {
 }
 
 static void add_point(walk *walk, const float *in, float *out) {
-  walk->tile.in[walk->tile.points] = in;
+  walk->tile.in[walk->tile.points] = (const float *)((uintptr_t)in - walk->list->skipped * sizeof *in);
   walk->tile.out[walk->tile.points++] = out;
   if (walk->tile.points == esp_conv_points) flush(walk);
 }
