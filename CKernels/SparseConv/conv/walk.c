@@ -48,11 +48,12 @@ static void add_point(walk *walk, const float *in, float *out) {
   if (walk->tile.points == esp_conv_points) flush(walk);
 }
 
-/// Outputs of a point: of as many adjacent columns as make up vectors.
+/// Outputs of a point: of as many adjacent columns as make up vectors, where few are computed twice at the end.
 static size_t point_floats(const esp_conv_plan *plan, const esp_conv_run *run) {
   if (plan->lanes == 1 || run->step > 1 || run->in_step > 1) return plan->floats;
+  const size_t width = run->count * plan->lanes;
   size_t floats = plan->lanes;
-  while (floats < 32 && 2 * floats <= run->count * plan->lanes) floats *= 2;
+  while (floats < 32 && (width % (2 * floats) == 0 || width >= 16 * floats)) floats *= 2;
   return floats;
 }
 
