@@ -22,8 +22,9 @@ static float *signed_floats(size_t n) {
   return x;
 }
 
+/// Aligned, so that large outputs are written past the caches.
 static float *nans(size_t n) {
-  float *x = malloc((n + 1) * sizeof *x);
+  float *x = aligned_alloc(64, (n / 16 + 1) * 64);
   for (size_t i = 0; i < n; i++) x[i] = NAN;
   return x;
 }
@@ -238,6 +239,9 @@ int main(void) {
       check_conv((esp_isa)isa, 6, 7, 8, 8, 1, 2, 0, 1, lanes);
       check_conv((esp_isa)isa, 3, 4, 15, 14, 7, 2, 3, 1, lanes);
       check_conv((esp_isa)isa, 5, 6, 2, 2, 3, 1, 1, 3, lanes);
+      check_conv((esp_isa)isa, 9, 7, 8, 8, 1, 1, 0, 2, lanes);     // channels that collide in the caches
+      check_conv((esp_isa)isa, 40, 40, 3, 9, 3, 1, 1, 1, lanes);   // lists in several panels
+      check_conv((esp_isa)isa, 1, 40, 29, 30, 3, 1, 1, 1, lanes);  // for 32 lanes, outputs past the caches
     }
   }
   printf("%zu checks of %zu variants, %zu failed\n", checks, variants, failures);

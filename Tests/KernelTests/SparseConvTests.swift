@@ -216,4 +216,54 @@ import Testing
       }
     }
   }
+
+  /// What grows with the connections keeps the rule for buffers on the side of the weights, in all shapes.
+  @Test(arguments: [1, 8, 16, 32]) func listsAreNeverDense(lanes: Int) {
+    for (kernel, padding, stride) in [
+      (1, 0, 1), (1, 0, 2), (3, 0, 1), (3, 1, 1), (3, 1, 2), (5, 2, 1), (7, 3, 2), (18, 2, 1),
+    ] {
+      for inChannels in [1, 3, 14, 64, 700, 2000, 8000] {
+        for outChannels in [1, 2, 3, 64, 700] {
+          let convolution = DenseConvolution(
+            image: (inChannels, 18, 20), outChannels: outChannels, kernel: (kernel, kernel), stride: stride,
+            padding: padding)
+          var forward = convolution.shape
+          for var shape in [forward, esp_conv_input_gradient_shape(&forward)] {
+            let rows = shape.out_channels
+            let columns = shape.in_channels * kernel * kernel
+            for density in [0, 0.001, 0.02, 0.12, 0.3, 0.49, 1] {
+              let count = Int(density * Double(rows * columns))
+              // All workspaces hold the lists once, and a band for each thread.
+              let one = esp_sparse_conv_workspace(&shape, count, lanes, 1)
+              let lists = 2 * one - esp_sparse_conv_workspace(&shape, count, lanes, 2)
+              #expect(lists <= max(16_384, 4 * (count + rows + columns)), "\(convolution), \(count) connections")
+              #expect(
+                lists <= 16_384 || lists < rows * columns || density > 0.5, "\(convolution), \(count) connections")
+            }
+          }
+        }
+      }
+    }
+  }
+
+  /// Convolutions whose lists are made for some output channels at a time, one of them for some pairs of runs at a time.
+  @Test func listsOfSeveralPanels() {
+    let wide = DenseConvolution(image: (40, 6, 7), outChannels: 40, kernel: (3, 3), stride: 1, padding: 1)
+    let heavy = DenseConvolution(image: (16, 9, 8), outChannels: 24, kernel: (7, 7), stride: 1, padding: 3)
+    let full = SparseCase(rows: 24, columns: 16 * 49, seed: 17, name: "one full row") { row, column in
+      row == 5 || (row * 31 + column) % 97 == 0
+    }
+    for (convolution, w) in [(wide, wide.weights(density: 0.3, seed: 16)), (heavy, full)] {
+      for isa in SparseSweep.isas {
+        for lanes in SparseSweep.lanes {
+          let x = convolution.input(samples: 9, lanes: lanes)
+          let y = convolution.forward(isa, w, x, bias: nil, threads: 1)
+          expectClose(y.unpadded, convolution.forward(w, x, bias: nil), "\(convolution), \(lanes) lanes")
+          for threads in SparseSweep.threads {
+            expectSameBits(convolution.forward(isa, w, x, bias: nil, threads: threads).storage, y.storage)
+          }
+        }
+      }
+    }
+  }
 }

@@ -24,9 +24,10 @@ typedef struct esp_conv_shape {
 /// Requires pad_top < kernel_height and pad_left < kernel_width.
 esp_conv_shape esp_conv_input_gradient_shape(const esp_conv_shape *forward);
 
-/// Number of floats that esp_sparse_conv_f32 needs as workspace: for each thread a zero-padded band of the input that
-/// fits in the second-level cache where one output row's does (nothing where the shape needs no padding), and one
-/// offset a connection.
+/// Number of floats that esp_sparse_conv_f32 needs as workspace: for each thread a band of the input, which fits in the
+/// second-level cache where one output row's does (nothing where the input is read where it lies), and, for all threads
+/// together, lists of connections. These take at most 16,384 floats or 4 (nnz + rows + columns), whichever is more, and
+/// beyond 16,384 fewer than rows * columns unless half of the connections or more are active.
 size_t esp_sparse_conv_workspace(const esp_conv_shape *shape, size_t nnz, size_t lanes, int threads);
 
 /// Y[b, o, y, x, l] := bias[o] + sum over connections (o; c, ky, kx) of w * Xpadded[b, c, y*stride+ky, x*stride+kx, l].
