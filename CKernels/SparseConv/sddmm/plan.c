@@ -8,8 +8,9 @@
 /// first-level cache; and how many of the latter are worth the cost of starting on a connection.
 static const size_t input_limit = 256 * 1024, delta_limit = 8 * 1024, delta_least = 512;
 
-/// A copy pays where each pixel is used at least so often.
-static const size_t copy_least = 10;
+/// How often a pixel must be used for its copy to pay; sooner where channels are so large (often a power of two) that
+/// many of them share a few lines of the caches, while the copy's rows lie close together.
+static const size_t least_uses = 14, least_uses_if_large = 5, large_channel = 16 * 1024;
 
 static size_t smaller(size_t a, size_t b) {
   return a < b ? a : b;
@@ -107,12 +108,10 @@ esp_conv_sddmm_plan esp_conv_sddmm_plan_make(const esp_conv_shape *shape, uint64
       .in_width = shape->in_width,
       .tap_floats = taps * (sizeof(esp_conv_sddmm_window) / sizeof(float)),
   };
-  plan.in_place = lanes >= 16 && nnz < copy_least * shape->in_channels * stride * stride;
-  if (plan.in_place) {
-    choose_in_place(&plan, shape);
-  } else {
-    choose_copy(&plan, shape);
-  }
+  choose_in_place(&plan, shape);
+  const size_t least = plan.channel < large_channel ? least_uses : least_uses_if_large;
+  plan.in_place = lanes >= 16 && nnz < least * shape->in_channels * stride * stride;
+  if (!plan.in_place) choose_copy(&plan, shape);
   plan.group = choose_group(&plan, blocks);
   plan.units = quotient_up(blocks, plan.group) * plan.bands;
   plan.partial_sums = choose_partial_sums(shape, nnz, plan.units);
