@@ -153,6 +153,13 @@ static void run_conv(esp_isa isa, const esp_csr *w, const float *values, const f
   free(workspace);
 }
 
+static void run_sddmm(esp_isa isa, const esp_csr *w, const esp_conv_shape *s, size_t blocks, size_t lanes,
+                      const float *x, const float *d, float *g, int threads) {
+  float *workspace = nans(esp_sparse_conv_sddmm_workspace(s, w->row_starts[w->rows], blocks, lanes, threads));
+  esp_sparse_conv_sddmm_f32(isa, w, s, blocks, lanes, x, d, g, workspace, threads);
+  free(workspace);
+}
+
 static void check_conv(esp_isa isa, size_t channels, size_t outputs, size_t height, size_t width, size_t kernel,
                        size_t stride, size_t padding, size_t blocks, size_t lanes) {
   const esp_conv_shape s = {
@@ -192,8 +199,8 @@ static void check_conv(esp_isa isa, size_t channels, size_t outputs, size_t heig
   run_conv(isa, &back, back_values, zeros, &back_shape, blocks, lanes, d, dx, 2);
   expect_close("input gradient", isa, dx, expected.dx, expected.dx_size, nx);
 
-  esp_sparse_conv_sddmm_f32(isa, &w, &s, blocks, lanes, x, d, g, 1);
-  esp_sparse_conv_sddmm_f32(isa, &w, &s, blocks, lanes, x, d, g_many, 3);
+  run_sddmm(isa, &w, &s, blocks, lanes, x, d, g, 1);
+  run_sddmm(isa, &w, &s, blocks, lanes, x, d, g_many, 3);
   expect_close("weight gradient", isa, g, expected.g, expected.g_size, nnz);
   expect_same_bits("weight gradient", isa, g, g_many, nnz);
   free_csr(w);
