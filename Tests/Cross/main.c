@@ -238,6 +238,7 @@ int main(void) {
       check_conv((esp_isa)isa, 6, 7, 8, 8, 1, 2, 0, 1, lanes);
       check_conv((esp_isa)isa, 3, 4, 15, 14, 7, 2, 3, 1, lanes);
       check_conv((esp_isa)isa, 5, 6, 2, 2, 3, 1, 1, 3, lanes);
+      check_conv((esp_isa)isa, 4, 30, 7, 6, 3, 2, 1, 2, lanes);
     }
   }
   printf("%zu checks of %zu variants, %zu failed\n", checks, variants, failures);
