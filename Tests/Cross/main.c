@@ -242,6 +242,7 @@ int main(void) {
       check_conv((esp_isa)isa, 9, 7, 8, 8, 1, 1, 0, 2, lanes);     // channels that collide in the caches
       check_conv((esp_isa)isa, 40, 40, 3, 9, 3, 1, 1, 1, lanes);   // lists in several panels
       check_conv((esp_isa)isa, 1, 40, 29, 30, 3, 1, 1, 1, lanes);  // for 32 lanes, outputs past the caches
+      check_conv((esp_isa)isa, 4, 30, 7, 6, 3, 2, 1, 2, lanes);
     }
   }
   printf("%zu checks of %zu variants, %zu failed\n", checks, variants, failures);
