@@ -54,6 +54,13 @@ enum CoreHarness {
   static func isUsage(_ error: any Error) -> Bool { (error as? EspalierError)?.kind == .usage }
 }
 
+/// Where an operation's positions are tokens.
+struct TokenSides: OptionSet {
+  let rawValue: Int
+  static let input = TokenSides(rawValue: 1)
+  static let output = TokenSides(rawValue: 2)
+}
+
 /// Sums of products with what their rounding errors are bounded by.
 struct OracleSums {
   let values: [Double]
@@ -69,11 +76,13 @@ struct OracleSums {
 }
 
 extension ComputeContext {
-  /// Activations with the tensor's numbers and `padding` in the lanes beyond the last sample.
-  func activations(_ tensor: OracleTensor, padding: Float) -> Activations {
+  /// Activations with the tensor's numbers and `padding` in the lanes beyond the last sample; its positions may be tokens.
+  func activations(_ tensor: OracleTensor, padding: Float, areTokens: Bool = false) -> Activations {
+    let image = ActivationShape(
+      samples: tensor.samples, channels: tensor.channels, height: tensor.height, width: tensor.width)
     let result = pool.activations(
-      ActivationShape(
-        samples: tensor.samples, channels: tensor.channels, height: tensor.height, width: tensor.width))
+      areTokens
+        ? ActivationShape(samples: tensor.samples, tokens: tensor.positions, channels: tensor.channels) : image)
     result.buffer.update(repeating: padding)
     for sample in 0..<tensor.samples {
       for feature in 0..<tensor.features {
@@ -88,20 +97,22 @@ extension ComputeContext {
   func numbers(_ activations: Activations) -> [Float] {
     let shape = activations.shape
     return (0..<shape.samples).flatMap { sample in
-      (0..<shape.features).map { activations.buffer[Self.offset(sample, $0, shape)] }
+      (0..<shape.tokens * shape.features).map { activations.buffer[Self.offset(sample, $0, shape)] }
     }
   }
 
   /// Whether every number of a lane beyond the last sample is zero.
   func hasZeroPadding(_ activations: Activations) -> Bool {
     let shape = activations.shape
-    return (shape.samples..<shape.blocks * shape.lanes).allSatisfy { sample in
-      (0..<shape.features).allSatisfy { activations.buffer[Self.offset(sample, $0, shape)] == 0 }
+    return (shape.samples..<shape.sampleBlocks * shape.lanes).allSatisfy { sample in
+      (0..<shape.tokens * shape.features).allSatisfy { activations.buffer[Self.offset(sample, $0, shape)] == 0 }
     }
   }
 
+  /// Of the feature that the oracle has in place `feature`: channel by channel, while tokens lie token by token.
   private static func offset(_ sample: Int, _ feature: Int, _ shape: ActivationShape) -> Int {
-    ((sample / shape.lanes) * shape.features + feature) * shape.lanes + sample % shape.lanes
+    let place = shape.tokens > 1 ? feature % shape.tokens * shape.channels + feature / shape.tokens : feature
+    return (sample / shape.lanes * shape.tokens * shape.features + place) * shape.lanes + sample % shape.lanes
   }
 
   /// Leaves NaN in the memory that the pool will hand out next for these shapes.
@@ -118,13 +129,13 @@ extension ComputeContext {
 
   /// Output and input gradient of one operation in training, for the output gradient `delta`.
   func trained(
-    _ x: OracleTensor, delta: OracleTensor, padding: Float = 1e30, step: Int = 0,
+    _ x: OracleTensor, delta: OracleTensor, tokens: TokenSides = [], padding: Float = 1e30, step: Int = 0,
     visitor: ((any GradientSite) throws -> Void)? = nil, _ operation: (Tape, Variable) throws -> Variable
   ) throws -> (output: [Float], gradient: [Float]) {
     let tape = Tape(context: self, mode: .training(step: step))
     tape.gradientSiteVisitor = visitor
-    let source = tape.input(activations(x, padding: padding))
-    let seed = activations(delta, padding: 0)
+    let source = tape.input(activations(x, padding: padding, areTokens: tokens.contains(.input)))
+    let seed = activations(delta, padding: 0, areTokens: tokens.contains(.output))
     poison(source.shape, seed.shape)
     let output = try operation(tape, source)
     let numbers = numbers(output.value)

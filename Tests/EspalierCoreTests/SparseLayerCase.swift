@@ -76,13 +76,15 @@ struct SparseLayerCase {
   }
 
   /// Runs the operation everywhere and compares output, input gradient and the gradients of bias and of every cell.
-  func check(_ operation: (Tape, Variable, SparseParameter, VectorParameter) throws -> Variable) throws {
+  func check(
+    tokens: TokenSides = [], _ operation: (Tape, Variable, SparseParameter, VectorParameter) throws -> Variable
+  ) throws {
     let results = try CoreHarness.everywhere { context in
       let parameter = try context.parameter(layer, taps: kernel.taps)
       let vector = context.bias(bias)
       var candidates: [Float] = []
       let (output, gradient) = try context.trained(
-        x, delta: delta, visitor: { site in candidates = try inactiveGradients(site, context) }
+        x, delta: delta, tokens: tokens, visitor: { site in candidates = try inactiveGradients(site, context) }
       ) { try operation($0, $1, parameter, vector) }
       return [output, gradient, parameter.gradient.array, vector.gradient.array, candidates]
     }

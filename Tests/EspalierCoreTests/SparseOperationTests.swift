@@ -13,6 +13,17 @@ import Testing
     try layer.check { try $0.sparseLinear($1, weight: $2, bias: $3) }
   }
 
+  /// A token's features are an image's channels at one position.
+  @Test(arguments: CoreHarness.batches, [(2, 1, 1), (11, 7, 20)])
+  func matchesTheDenseOracleAtEveryToken(batch: Int, size: (inputs: Int, outputs: Int, connections: Int)) throws {
+    var random = LayerRandom(seed: UInt64(batch * 100 + size.inputs))
+    let x = OracleTensor(samples: batch, channels: size.inputs, height: 2, width: 3, using: &random)
+    let layer = SparseLayerCase(
+      kernel: OracleKernel(height: 1, width: 1), x: x, outputs: size.outputs, connections: size.connections,
+      using: &random)
+    try layer.check(tokens: [.input, .output]) { try $0.sparseLinear($1, weight: $2, bias: $3) }
+  }
+
   @Test func takesAnImageAsItsFeatures() throws {
     var random = LayerRandom(seed: 5)
     let x = OracleTensor(samples: 5, channels: 12, using: &random)

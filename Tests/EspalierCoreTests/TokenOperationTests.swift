@@ -8,7 +8,7 @@ import Testing
   ///   - roundings: error of an output or gradient, in roundings of the largest of them; 0 for exact ones.
   ///   - padding: what lies in the lanes beyond the last sample.
   private func check(
-    _ x: OracleTensor, roundings: Double, padding: Float = 1e30, step: Double = 1e-3,
+    _ x: OracleTensor, tokens: TokenSides = [], roundings: Double, padding: Float = 1e30, step: Double = 1e-3,
     _ operation: (Tape, Variable) throws -> Variable, oracle: (OracleTensor) -> OracleTensor
   ) throws {
     var random = LayerRandom(seed: 99)
@@ -22,7 +22,7 @@ import Testing
         { oracle(sample.with($0)).dot(seed) }, at: sample.values, indices: sample.values.indices, step: step)
     }
     let results = try CoreHarness.everywhere { context in
-      let (output, gradient) = try context.trained(x, delta: delta, padding: padding, operation)
+      let (output, gradient) = try context.trained(x, delta: delta, tokens: tokens, padding: padding, operation)
       return [output, gradient]
     }
     let (outputSize, gradientSize) = (largest(output.values), largest(gradient))
@@ -57,6 +57,28 @@ import Testing
   }
 
   @Test(arguments: CoreHarness.batches)
+  func meanOfTokens(batch: Int) throws {
+    try check(
+      random(batch, channels: 3, height: 5, width: 4, seed: 2), tokens: .input, roundings: 22,
+      { $0.globalAveragePool($1) }
+    ) { $0.globalAverage() }
+  }
+
+  /// Dropout's mask does not follow the layout: flat or as tokens, the same numbers are dropped.
+  @Test(arguments: CoreHarness.batches)
+  func dropoutAndFlattenGoTokenByToken(batch: Int) throws {
+    let context = try ComputeContext(threads: 2)
+    let tape = Tape(context: context, mode: .training(step: 3))
+    let x = context.activations(
+      random(batch, channels: 3, height: 2, width: 2, seed: 9), padding: 0, areTokens: true)
+    let random = CounterRandom(seed: 5)
+    let a = tape.dropout(tape.flatten(Variable(x)), probability: 0.5, index: 0, random: random)
+    let b = tape.flatten(tape.dropout(Variable(x), probability: 0.5, index: 0, random: random))
+    #expect(a.shape == ActivationShape(samples: batch, channels: 12) && a.shape == b.shape)
+    #expect(context.numbers(a.value) == context.numbers(b.value))
+  }
+
+  @Test(arguments: CoreHarness.batches)
   func gelu(batch: Int) throws {
     let x = random(batch, channels: 3, height: 5, width: 2, seed: 3).map { 4 * $0 }
     try check(x, roundings: 8, { $0.gelu($1) }) { $0.gelu() }
@@ -65,14 +87,15 @@ import Testing
   @Test(arguments: CoreHarness.batches, [1, 2])
   func patches(batch: Int, size: Int) throws {
     try check(
-      random(batch, channels: 3, height: 4, width: 6, seed: 4), roundings: 0, { try $0.patches($1, size: size) }
+      random(batch, channels: 3, height: 4, width: 6, seed: 4), tokens: .output, roundings: 0,
+      { try $0.patches($1, size: size) }
     ) { $0.patches(size: size) }
   }
 
   @Test(arguments: CoreHarness.batches)
   func positionEmbedding(batch: Int) throws {
     try check(
-      random(batch, channels: 16, height: 3, width: 4, seed: 5), roundings: 2,
+      random(batch, channels: 16, height: 3, width: 4, seed: 5), tokens: [.input, .output], roundings: 2,
       { tape, x in
         let embedding = PositionEmbedding(channels: 16, height: 3, width: 4, meter: tape.context.meter)
         return try tape.addPositionEmbedding(x, embedding)
@@ -86,9 +109,10 @@ import Testing
     let x = random(batch, channels: 3 * heads * size, height: 2, width: 3, seed: 6).map { 2 * $0 }
     // Sums of `size` products, exponentials, sums over six tokens; backward has three such sums in a row.
     // Scores of the padding must be finite, too.
-    try check(x, roundings: 200, padding: 3, step: 1e-4, { try $0.attention($1, heads: heads, size: size) }) {
-      $0.attention(heads: heads, size: size)
-    }
+    try check(
+      x, tokens: [.input, .output], roundings: 200, padding: 3, step: 1e-4,
+      { try $0.attention($1, heads: heads, size: size) }
+    ) { $0.attention(heads: heads, size: size) }
   }
 
   @Test(arguments: CoreHarness.batches)
@@ -105,7 +129,7 @@ import Testing
       state.shift.gradient.buffer.update(repeating: .nan)
       return state
     }
-    try check(x, roundings: 100, { try $0.layerNorm($1, state($0.context)) }) {
+    try check(x, tokens: [.input, .output], roundings: 100, { try $0.layerNorm($1, state($0.context)) }) {
       $0.layerNorm(scale: scale, shift: shift)
     }
     var random = LayerRandom(seed: 8)
@@ -116,7 +140,7 @@ import Testing
     ]
     let results = try CoreHarness.everywhere { context in
       let norm = state(context)
-      _ = try context.trained(x, delta: delta) { try $0.layerNorm($1, norm) }
+      _ = try context.trained(x, delta: delta, tokens: [.input, .output]) { try $0.layerNorm($1, norm) }
       return [norm.scale.gradient.array, norm.shift.gradient.array]
     }
     // Sums over samples and tokens of normalised numbers below 3 in size times delta.
@@ -133,12 +157,25 @@ import Testing
     let tape = Tape(context: context, mode: .evaluation)
     let norm = LayerNormState(name: "norm", channels: 3, meter: context.meter)
     let embedding = PositionEmbedding(channels: 8, height: 3, width: 4, meter: context.meter)
-    #expect(throws: EspalierError.usage("norm: expected 3 channels, found 6")) { try tape.layerNorm(x, norm) }
+    #expect(throws: EspalierError.usage("norm: expected 3 features a token, found 72")) { try tape.layerNorm(x, norm) }
     #expect(performing: { try tape.attention(x, heads: 2, size: 2) }, throws: CoreHarness.isUsage)
     #expect(performing: { try tape.attention(x, heads: 0, size: 2) }, throws: CoreHarness.isUsage)
     #expect(performing: { try tape.patches(x, size: 2) }, throws: CoreHarness.isUsage)
     #expect(performing: { try tape.patches(x, size: 0) }, throws: CoreHarness.isUsage)
     #expect(performing: { try tape.addPositionEmbedding(x, embedding) }, throws: CoreHarness.isUsage)
+    let tokens = Variable(context.pool.activations(ActivationShape(samples: 2, tokens: 12, channels: 6)))
+    let batchNorm = BatchNormState(name: "batch norm", channels: 6, meter: context.meter)
+    #expect(performing: { try tape.patches(tokens, size: 1) }, throws: CoreHarness.isUsage)
+    #expect(performing: { try tape.batchNorm(tokens, batchNorm) }, throws: CoreHarness.isUsage)
+    #expect(performing: { try tape.maxPool(tokens, PoolGeometry(kernel: 1)) }, throws: CoreHarness.isUsage)
+    #expect(performing: { try tape.averagePool(tokens, PoolGeometry(kernel: 1)) }, throws: CoreHarness.isUsage)
+    #expect(
+      performing: { try tape.paddedShortcut(tokens, outChannels: 6, stride: 1) }, throws: CoreHarness.isUsage)
+    let weight = try context.parameter(OracleLayer(rows: 2, columns: 6, cells: [0], values: [1]))
+    #expect(
+      performing: {
+        try tape.sparseConvolution(tokens, weight: weight, bias: nil, geometry: ConvolutionGeometry(kernel: 1))
+      }, throws: CoreHarness.isUsage)
     for (channels, stride) in [(5, 1), (7, 1), (8, 0)] {
       #expect(
         performing: { try tape.paddedShortcut(x, outChannels: channels, stride: stride) }, throws: CoreHarness.isUsage)

@@ -45,10 +45,12 @@ struct SpecOracle {
           height: geometry.kernelHeight, width: geometry.kernelWidth, stride: geometry.stride,
           padding: geometry.padding))
     case .linear(let name, let outputs, _):
-      return x.linear(weights: number(name + ".weight"), bias: bias(name, outputs))
-    case .tokenLinear(let name, let outputs, _):
-      return x.convolution(
-        weights: number(name + ".weight"), bias: bias(name, outputs), OracleKernel(height: 1, width: 1))
+      let (weights, bias) = (number(name + ".weight"), bias(name, outputs))
+      // As many weights as channels an output: the layer works on every position by itself.
+      let isTokenwise = weights.count == outputs * x.channels
+      return isTokenwise
+        ? x.convolution(weights: weights, bias: bias, OracleKernel(height: 1, width: 1))
+        : x.linear(weights: weights, bias: bias)
     case .batchNorm(let name, let relu):
       let y = x.batchNorm(scale: number(name + ".weight"), shift: number(name + ".bias"), epsilon: 1e-5)
       return relu ? y.relu() : y

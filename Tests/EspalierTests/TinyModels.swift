@@ -44,17 +44,17 @@ enum TinyModels {
       name: "tiny transformer", input: FeatureSize(channels: 3, height: 6, width: 4), classes: 3,
       layers: [
         .patches(size: 2), .layerNorm(name: "to_patch_embedding.1"),
-        .tokenLinear(name: "to_patch_embedding.2", outputs: 8), .layerNorm(name: "to_patch_embedding.3"),
+        .linear(name: "to_patch_embedding.2", outputs: 8), .layerNorm(name: "to_patch_embedding.3"),
         .positionEmbedding,
         .residual(
           body: [
-            .layerNorm(name: "0.norm"), .tokenLinear(name: "0.to_qkv", outputs: 24, bias: false),
-            .attention(heads: 2, size: 4), .tokenLinear(name: "0.to_out", outputs: 8, bias: false),
+            .layerNorm(name: "0.norm"), .linear(name: "0.to_qkv", outputs: 24, bias: false),
+            .attention(heads: 2, size: 4), .linear(name: "0.to_out", outputs: 8, bias: false),
           ], relu: false),
         .residual(
           body: [
-            .layerNorm(name: "1.net.0"), .tokenLinear(name: "1.net.1", outputs: 12), .gelu,
-            .tokenLinear(name: "1.net.3", outputs: 8),
+            .layerNorm(name: "1.net.0"), .linear(name: "1.net.1", outputs: 12), .gelu,
+            .linear(name: "1.net.3", outputs: 8),
           ], relu: false),
         .globalAveragePool, .layerNorm(name: "linear_head.0"), .linear(name: "linear_head.1", outputs: 3),
       ])

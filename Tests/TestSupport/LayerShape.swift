@@ -1,12 +1,15 @@
-/// Activations in blocks of `lanes` samples: [blocks, channels, positions, lanes], samples innermost.
+/// Activations in blocks of `lanes` samples: [blocks, channels, positions, lanes], or [blocks, positions, channels, lanes] where positions
+/// are tokens; samples innermost.
 public struct LayerShape: Sendable, CustomStringConvertible {
   public let channels, positions, samples, lanes: Int
+  public let areTokens: Bool
 
-  public init(channels: Int, positions: Int, samples: Int, lanes: Int) {
+  public init(channels: Int, positions: Int, samples: Int, lanes: Int, areTokens: Bool = false) {
     self.channels = channels
     self.positions = positions
     self.samples = samples
     self.lanes = lanes
+    self.areTokens = areTokens
   }
 
   public static let allLanes = [1, 8, 16, 32]
@@ -16,7 +19,8 @@ public struct LayerShape: Sendable, CustomStringConvertible {
   public var description: String { "\(channels)x\(positions), \(samples) samples in lanes of \(lanes)" }
 
   public func index(_ sample: Int, _ channel: Int, _ position: Int) -> Int {
-    ((sample / lanes * channels + channel) * positions + position) * lanes + sample % lanes
+    let feature = areTokens ? position * channels + channel : channel * positions + position
+    return (sample / lanes * channels * positions + feature) * lanes + sample % lanes
   }
 
   /// Whether element `index` belongs to a lane beyond `samples`.

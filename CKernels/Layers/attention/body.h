@@ -69,7 +69,13 @@ ESP_TARGET static void score(const float *restrict left, const float *restrict r
     for (size_t r = 0; r < ROWS; r++) esp_vec_store(scores + (c * ROWS + r) * WIDTH, sums[r][c]);
 }
 
-/// Where a product goes in [size, tokens, lanes]: rows are tokens, columns features; what is beyond stays out.
+/// One head's tokens in memory, `stride` floats apart, each [size, lanes].
+typedef struct token_rows {
+  const float *at;
+  size_t stride;
+} token_rows;
+
+/// Where a product goes: rows are tokens, columns features; what is beyond stays out.
 typedef struct product_place {
   float *at;
   size_t row_stride, column_stride, rows, columns;
@@ -89,51 +95,50 @@ ESP_TARGET static void combine(const float *restrict left, const float *restrict
 
 /// One head's tokens in `WIDTH` lanes, and the queries that are worked on: first ..< first + queries.
 typedef struct attention_part {
-  size_t tokens, size, lanes, row;  // row = tokens * lanes
-  size_t first, queries, panels;    // panels of queries
-  size_t scores;                    // floats from one panel's scores to the next's
+  size_t tokens, size, lanes;
+  size_t first, queries, panels;  // panels of queries
+  size_t scores;                  // floats from one panel's scores to the next's
   float scale;
 } attention_part;
 
-/// panels [panels, size, ROWS, WIDTH] := the queries' rows of `from`, in the order in which those lie in memory.
-ESP_TARGET static void pack_queries(const float *restrict from, const attention_part *p, float *restrict panels) {
-  const size_t whole = p->queries / ROWS;
-  for (size_t f = 0; f < p->size; f++) {
-    const float *const row = from + f * p->row + p->first * p->lanes;
-    for (size_t i = 0; i < whole; i++)
-      pack(row + i * ROWS * p->lanes, 0, p->lanes, 1, ROWS, ROWS, panels + (i * p->size + f) * LEFT);
-    if (whole < p->panels)
-      pack(row + whole * ROWS * p->lanes, 0, p->lanes, 1, p->queries - whole * ROWS, ROWS,
-           panels + (whole * p->size + f) * LEFT);
+/// panels [panels, size, ROWS, WIDTH] := the queries' rows of `from`.
+ESP_TARGET static void pack_queries(token_rows from, const attention_part *p, float *restrict panels) {
+  for (size_t i = 0; i < p->queries; i += ROWS, panels += p->size * LEFT) {
+    const float *const rows = from.at + (p->first + i) * from.stride;
+    if (i + ROWS <= p->queries)
+      pack(rows, p->lanes, from.stride, p->size, ROWS, ROWS, panels);
+    else
+      pack(rows, p->lanes, from.stride, p->size, p->queries - i, ROWS, panels);
   }
 }
 
 /// scores [panels, tokens, ROWS, WIDTH] := queries times every token of `keys`.
-ESP_TARGET static void score_all(const float *restrict queries, const float *restrict keys, const attention_part *p,
+ESP_TARGET static void score_all(const float *restrict queries, token_rows keys, const attention_part *p,
                                  float *restrict scores, float *restrict panel) {
   for (size_t j = 0; j < p->tokens; j += COLUMNS) {
-    pack_right(keys + j * p->lanes, p->row, p->lanes, p->size, p->tokens - j, panel);
+    pack_right(keys.at + j * keys.stride, p->lanes, keys.stride, p->size, p->tokens - j, panel);
     for (size_t i = 0; i < p->panels; i++)
       score(queries + i * p->size * LEFT, panel, p->size,
-            j + COLUMNS + i < p->tokens && i < COLUMNS ? (soon){keys + (j + COLUMNS + i) * p->lanes, p->row}
+            j + COLUMNS + i < p->tokens && i < COLUMNS ? (soon){keys.at + (j + COLUMNS + i) * keys.stride, p->lanes}
                                                        : (soon){panel, 0},
             scores + i * p->scores + j * LEFT);
   }
 }
 
-/// to [size, tokens, lanes], tokens first ..< first + count := (or +=) left panels [depth, ROWS, WIDTH], `stride`
-/// apart, times the tokens of `from` from `origin` on.
-ESP_TARGET static void combine_all(const float *restrict left, size_t stride, const float *restrict from, size_t origin,
+/// to's tokens first ..< first + count := (or +=) left panels [depth, ROWS, WIDTH], `stride` apart, times the tokens of
+/// `from` from `origin` on.
+ESP_TARGET static void combine_all(const float *restrict left, size_t stride, token_rows from, size_t origin,
                                    size_t depth, size_t first, size_t count, int accumulate, const attention_part *p,
-                                   float *restrict to, float *restrict panel) {
+                                   float *restrict to, size_t to_stride, float *restrict panel) {
+  const float *const rows = from.at + origin * from.stride;
   for (size_t f = 0; f < p->size; f += COLUMNS) {
-    pack_right(from + f * p->row + origin * p->lanes, p->lanes, p->row, depth, p->size - f, panel);
+    pack_right(rows + f * p->lanes, from.stride, p->lanes, depth, p->size - f, panel);
     for (size_t i = 0; i < count; i += ROWS)
       combine(left + i / ROWS * stride, panel, depth,
               f + COLUMNS + i / ROWS < p->size && i / ROWS < COLUMNS
-                  ? (soon){from + (f + COLUMNS + i / ROWS) * p->row + origin * p->lanes, p->lanes}
+                  ? (soon){rows + (f + COLUMNS + i / ROWS) * p->lanes, from.stride}
                   : (soon){panel, 0},
-              (product_place){to + f * p->row + (first + i) * p->lanes, p->lanes, p->row, count - i, p->size - f,
+              (product_place){to + (first + i) * to_stride + f * p->lanes, to_stride, p->lanes, count - i, p->size - f,
                               accumulate});
   }
 }
@@ -182,7 +187,6 @@ ESP_TARGET static attention_part part_of(const esp_attention_shape *s, size_t fi
       .tokens = s->tokens,
       .size = s->size,
       .lanes = s->lanes,
-      .row = s->tokens * s->lanes,
       .first = first,
       .queries = queries,
       .panels = (queries + ROWS - 1) / ROWS,
@@ -192,22 +196,22 @@ ESP_TARGET static attention_part part_of(const esp_attention_shape *s, size_t fi
 }
 
 /// One head's output in WIDTH lanes.
-ESP_TARGET static void forward_lanes(const float *restrict q, const float *restrict k, const float *restrict v,
-                                     const esp_attention_shape *s, float *restrict y, float *restrict statistics,
-                                     float *restrict workspace) {
+ESP_TARGET static void forward_lanes(const float *qkv, attention_head head, const esp_attention_shape *s,
+                                     float *restrict y, float *restrict statistics, float *restrict workspace) {
   float *const queries = workspace, *const scores = queries + esp_attention_array(s);
   float *const panel = scores + esp_attention_array(s);
+  const size_t in = esp_input_stride(s), out = esp_output_stride(s);
   for (size_t first = 0; first < s->tokens; first += esp_attention_queries(s)) {
     const attention_part p = part_of(s, first);
-    pack_queries(q, &p, queries);
-    score_all(queries, k, &p, scores, panel);
+    pack_queries((token_rows){qkv + head.q, in}, &p, queries);
+    score_all(queries, (token_rows){qkv + head.k, in}, &p, scores, panel);
     for (size_t i = 0; i < p.panels; i++) {
       float maxima[LEFT], factors[LEFT];
       softmax(&p, scores + i * p.scores, maxima, factors);
       store_rows(maxima, &p, i, statistics);
-      store_rows(factors, &p, i, statistics + p.row);
+      store_rows(factors, &p, i, statistics + s->tokens * s->lanes);
     }
-    combine_all(scores, p.scores, v, 0, p.tokens, first, p.queries, 0, &p, y, panel);
+    combine_all(scores, p.scores, (token_rows){qkv + head.v, in}, 0, p.tokens, first, p.queries, 0, &p, y, out, panel);
   }
 }
 
@@ -216,8 +220,7 @@ ESP_TARGET static void forward(const float *restrict qkv, const esp_attention_sh
   for (size_t item = first; item < last; item++) {
     const attention_head head = head_of(s, item);
     for (size_t l = 0; l < s->lanes; l += WIDTH)
-      forward_lanes(qkv + head.q + l, qkv + head.k + l, qkv + head.v + l, s, y + head.output + l,
-                    statistics + head.statistics + l, workspace);
+      forward_lanes(qkv + l, head, s, y + head.output + l, statistics + head.statistics + l, workspace);
   }
 }
 
@@ -246,15 +249,12 @@ ESP_TARGET static void transpose(const float *restrict from, const attention_par
       }
 }
 
-typedef struct head_gradients {
-  float *q, *k, *v;
-} head_gradients;
-
 /// One head's gradients in WIDTH lanes.
-ESP_TARGET static void backward_lanes(const float *restrict q, const float *restrict k, const float *restrict v,
-                                      const float *restrict d, const float *restrict statistics,
-                                      const esp_attention_shape *s, head_gradients to, float *restrict workspace) {
-  const size_t array = esp_attention_array(s);
+ESP_TARGET static void backward_lanes(const float *qkv, token_rows d, const float *restrict statistics,
+                                      attention_head head, const esp_attention_shape *s, float *restrict dqkv,
+                                      float *restrict workspace) {
+  const size_t array = esp_attention_array(s), in = esp_input_stride(s);
+  const token_rows q = {qkv + head.q, in}, k = {qkv + head.k, in}, v = {qkv + head.v, in};
   float *const scores = workspace, *const slopes = scores + array, *const left = slopes + array;
   float *const panel = left + array;
   for (size_t first = 0; first < s->tokens; first += esp_attention_queries(s)) {
@@ -266,14 +266,14 @@ ESP_TARGET static void backward_lanes(const float *restrict q, const float *rest
     for (size_t i = 0; i < p.panels; i++) {
       float maxima[LEFT], factors[LEFT];
       load_rows(statistics, &p, i, maxima);
-      load_rows(statistics + p.row, &p, i, factors);
+      load_rows(statistics + s->tokens * s->lanes, &p, i, factors);
       softmax_gradient(&p, maxima, factors, scores + i * p.scores, slopes + i * p.scores);
     }
-    combine_all(slopes, p.scores, k, 0, p.tokens, first, p.queries, 0, &p, to.q, panel);
+    combine_all(slopes, p.scores, k, 0, p.tokens, first, p.queries, 0, &p, dqkv + head.q, in, panel);
     transpose(slopes, &p, left);
-    combine_all(left, p.queries * LEFT, q, first, p.queries, 0, p.tokens, first > 0, &p, to.k, panel);
+    combine_all(left, p.queries * LEFT, q, first, p.queries, 0, p.tokens, first > 0, &p, dqkv + head.k, in, panel);
     transpose(scores, &p, left);
-    combine_all(left, p.queries * LEFT, d, first, p.queries, 0, p.tokens, first > 0, &p, to.v, panel);
+    combine_all(left, p.queries * LEFT, d, first, p.queries, 0, p.tokens, first > 0, &p, dqkv + head.v, in, panel);
   }
 }
 
@@ -283,9 +283,8 @@ ESP_TARGET static void backward(const float *restrict qkv, const float *restrict
   for (size_t item = first; item < last; item++) {
     const attention_head head = head_of(s, item);
     for (size_t l = 0; l < s->lanes; l += WIDTH)
-      backward_lanes(qkv + head.q + l, qkv + head.k + l, qkv + head.v + l, d + head.output + l,
-                     statistics + head.statistics + l, s,
-                     (head_gradients){dqkv + head.q + l, dqkv + head.k + l, dqkv + head.v + l}, workspace);
+      backward_lanes(qkv + l, (token_rows){d + head.output + l, esp_output_stride(s)}, statistics + head.statistics + l,
+                     head, s, dqkv + l, workspace);
   }
 }
 

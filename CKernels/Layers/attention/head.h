@@ -3,7 +3,7 @@
 
 #include "attention/attention.h"
 
-/// One head of one block: q, k, v and the output each [size, tokens, lanes], statistics [2, tokens, lanes].
+/// One head of one block: q, k, v and the output each tokens of [size, lanes], statistics [2, tokens, lanes].
 typedef struct attention_head {
   size_t q, k, v;     // in qkv
   size_t output;      // in y
@@ -11,9 +11,18 @@ typedef struct attention_head {
 } attention_head;
 
 static inline attention_head head_of(const esp_attention_shape *s, size_t item) {
-  const size_t block = item / s->heads, head = item % s->heads, row = s->tokens * s->lanes, part = s->heads * s->size;
-  const size_t q = (block * 3 * part + head * s->size) * row;
-  return (attention_head){q, q + part * row, q + 2 * part * row, (block * part + head * s->size) * row, item * 2 * row};
+  const size_t block = item / s->heads, head = item % s->heads, part = s->heads * s->size * s->lanes;
+  const size_t own = head * s->size * s->lanes, q = block * s->tokens * 3 * part + own;
+  return (attention_head){q, q + part, q + 2 * part, block * s->tokens * part + own, item * 2 * s->tokens * s->lanes};
+}
+
+/// Floats from a token to the next: of the output, and of qkv.
+static inline size_t esp_output_stride(const esp_attention_shape *s) {
+  return s->heads * s->size * s->lanes;
+}
+
+static inline size_t esp_input_stride(const esp_attention_shape *s) {
+  return 3 * esp_output_stride(s);
 }
 
 /// No variant's vectors, or panels, are wider; arrays in the workspace have room for whole panels.

@@ -3,39 +3,39 @@
 
 #include "attention/head.h"
 
-/// Row i of a [size, tokens, lanes] array is at + (f * tokens + i) * lanes for each f.
+/// Token i of an array of tokens, `stride` floats apart, is [size, lanes] at + i * stride.
+typedef struct token_rows {
+  const float *at;
+  size_t stride;
+} token_rows;
 
 /// scores [tokens, lanes] := a's token i times b's every token, over the features.
-static void products(const float *restrict a, const float *restrict b, size_t i, const esp_attention_shape *s,
-                     float *restrict scores) {
-  const size_t row = s->tokens * s->lanes;
-  memset(scores, 0, row * sizeof(float));
-  for (size_t f = 0; f < s->size; f++)
-    for (size_t j = 0; j < s->tokens; j++)
+static void products(token_rows a, token_rows b, size_t i, const esp_attention_shape *s, float *restrict scores) {
+  memset(scores, 0, s->tokens * s->lanes * sizeof(float));
+  for (size_t j = 0; j < s->tokens; j++)
+    for (size_t f = 0; f < s->size; f++)
       for (size_t l = 0; l < s->lanes; l++)
-        scores[j * s->lanes + l] += a[f * row + i * s->lanes + l] * b[f * row + j * s->lanes + l];
+        scores[j * s->lanes + l] += a.at[i * a.stride + f * s->lanes + l] * b.at[j * b.stride + f * s->lanes + l];
 }
 
-/// y's token i := sum over j of weights [j] times b's token j.
-static void combine(const float *restrict weights, const float *restrict b, size_t i, const esp_attention_shape *s,
-                    float *restrict y) {
-  const size_t row = s->tokens * s->lanes;
-  for (size_t f = 0; f < s->size; f++)
-    for (size_t l = 0; l < s->lanes; l++) {
-      float sum = 0;
-      for (size_t j = 0; j < s->tokens; j++) sum += weights[j * s->lanes + l] * b[f * row + j * s->lanes + l];
-      y[f * row + i * s->lanes + l] = sum;
-    }
+/// y [size, lanes] := sum over j of weights [j] times b's token j.
+static void combine(const float *restrict weights, token_rows b, const esp_attention_shape *s, float *restrict y) {
+  memset(y, 0, s->size * s->lanes * sizeof(float));
+  for (size_t j = 0; j < s->tokens; j++)
+    for (size_t f = 0; f < s->size; f++)
+      for (size_t l = 0; l < s->lanes; l++)
+        y[f * s->lanes + l] += weights[j * s->lanes + l] * b.at[j * b.stride + f * s->lanes + l];
 }
 
-/// y's token j += weights [j] times a's token i, for every j.
-static void spread(const float *restrict weights, const float *restrict a, size_t i, const esp_attention_shape *s,
-                   float *restrict y) {
-  const size_t row = s->tokens * s->lanes;
-  for (size_t f = 0; f < s->size; f++)
-    for (size_t j = 0; j < s->tokens; j++)
-      for (size_t l = 0; l < s->lanes; l++)
-        y[f * row + j * s->lanes + l] += weights[j * s->lanes + l] * a[f * row + i * s->lanes + l];
+/// y's token j (+)= weights [j] times a's token i, for every j; the first i overwrites.
+static void spread(const float *restrict weights, token_rows a, size_t i, const esp_attention_shape *s,
+                   float *restrict y, size_t y_stride) {
+  for (size_t j = 0; j < s->tokens; j++)
+    for (size_t f = 0; f < s->size; f++)
+      for (size_t l = 0; l < s->lanes; l++) {
+        float *const at = &y[j * y_stride + f * s->lanes + l];
+        *at = (i > 0 ? *at : 0) + weights[j * s->lanes + l] * a.at[i * a.stride + f * s->lanes + l];
+      }
 }
 
 /// scores := exp((scores - maximum) * scale) * factor, for one lane.
@@ -60,13 +60,14 @@ static void softmax(float *scores, float scale, const esp_attention_shape *s, fl
 static void forward(const float *restrict qkv, const esp_attention_shape *s, size_t first, size_t last,
                     float *restrict y, float *restrict statistics, float *restrict workspace) {
   const float scale = 1 / sqrtf((float)s->size);
+  const size_t in = esp_input_stride(s);
   for (size_t item = first; item < last; item++) {
     const attention_head head = head_of(s, item);
     for (size_t i = 0; i < s->tokens; i++) {
       float *const maxima = statistics + head.statistics + i * s->lanes;
-      products(qkv + head.q, qkv + head.k, i, s, workspace);
+      products((token_rows){qkv + head.q, in}, (token_rows){qkv + head.k, in}, i, s, workspace);
       softmax(workspace, scale, s, maxima, maxima + s->tokens * s->lanes);
-      combine(workspace, qkv + head.v, i, s, y + head.output);
+      combine(workspace, (token_rows){qkv + head.v, in}, s, y + head.output + i * esp_output_stride(s));
     }
   }
 }
@@ -87,22 +88,22 @@ static void softmax_gradient(const float *restrict probabilities, float scale, c
 static void backward(const float *restrict qkv, const float *restrict d, const float *statistics,
                      const esp_attention_shape *s, size_t first, size_t last, float *restrict dqkv,
                      float *restrict workspace) {
-  const size_t row = s->tokens * s->lanes;
+  const size_t row = s->tokens * s->lanes, in = esp_input_stride(s);
   const float scale = 1 / sqrtf((float)s->size);
   float *const probabilities = workspace, *const slopes = workspace + row;
   for (size_t item = first; item < last; item++) {
     const attention_head head = head_of(s, item);
-    memset(dqkv + head.k, 0, s->size * row * sizeof(float));
-    memset(dqkv + head.v, 0, s->size * row * sizeof(float));
+    const token_rows q = {qkv + head.q, in}, k = {qkv + head.k, in}, v = {qkv + head.v, in};
+    const token_rows seed = {d + head.output, esp_output_stride(s)};
     for (size_t i = 0; i < s->tokens; i++) {
       const float *const maxima = statistics + head.statistics + i * s->lanes;
-      products(qkv + head.q, qkv + head.k, i, s, probabilities);
+      products(q, k, i, s, probabilities);
       for (size_t l = 0; l < s->lanes; l++) exponentials(probabilities + l, maxima[l], scale, maxima[row + l], s);
-      products(d + head.output, qkv + head.v, i, s, slopes);
+      products(seed, v, i, s, slopes);
       softmax_gradient(probabilities, scale, s, slopes);
-      combine(slopes, qkv + head.k, i, s, dqkv + head.q);
-      spread(slopes, qkv + head.q, i, s, dqkv + head.k);
-      spread(probabilities, d + head.output, i, s, dqkv + head.v);
+      combine(slopes, k, s, dqkv + head.q + i * in);
+      spread(slopes, q, i, s, dqkv + head.k, in);
+      spread(probabilities, seed, i, s, dqkv + head.v, in);
     }
   }
 }

@@ -5,15 +5,16 @@
 
 #include "esp_runtime.h"
 
-/// What a vision transformer needs besides linear layers. Tokens lie as images do (see esp_layers.h), features for
-/// channels and tokens for positions: [blocks, features, tokens, lanes], lanes in {1, 8, 16, 32}. A lane beyond the
-/// last sample holds anything finite in activations and exactly zero in gradients; what goes in so comes out so, and
-/// adds nothing to a sum. Every function is bitwise equal for every `threads`.
+/// What a vision transformer needs besides linear layers. Tokens lie one after the other, each as a block of vectors
+/// does (see esp_layers.h): [blocks, tokens, features, lanes], lanes in {1, 8, 16, 32}. What works on vectors takes
+/// them as blocks * tokens blocks. A lane beyond the last sample holds anything finite in activations and exactly zero
+/// in gradients; what goes in so comes out so, and adds nothing to a sum. Every function is bitwise equal for every
+/// `threads`.
 
 // ---- Layer normalisation (Ba, Kiros & Hinton 2016) over each token's features ---------------------------------------
 
-/// Y[b, f, t, l] := scale[f] * (X - mean[b, t, l]) * inverse_deviation[b, t, l] + shift[f], with mean and biased
-/// variance over X[b, :, t, l] and inverse_deviation = 1 / sqrt(variance + epsilon).
+/// Y[b, t, f, l] := scale[f] * (X - mean[b, t, l]) * inverse_deviation[b, t, l] + shift[f], with mean and biased
+/// variance over X[b, t, :, l] and inverse_deviation = 1 / sqrt(variance + epsilon).
 ///
 /// mean, inverse_deviation [blocks, tokens, lanes] are outputs too, for backward. Lanes beyond `samples` have zeros
 /// there, and Y = shift.
@@ -25,7 +26,8 @@ void esp_layer_norm_forward(esp_isa isa, const float *restrict x, const float *s
 size_t esp_layer_norm_workspace(size_t samples, size_t features, size_t tokens, size_t lanes);
 
 /// Gradients of esp_layer_norm_forward from D, Y's: dx, scale_gradient [features], shift_gradient [features], all
-/// overwritten. The last two are sums over blocks, tokens and lanes, in double, in an order that the shape decides.
+/// overwritten. Sums are taken in float over a few terms (8 features; 16 lanes of 4 tokens), beyond that in double, in
+/// an order that the shape decides.
 void esp_layer_norm_backward(esp_isa isa, const float *restrict x, const float *restrict d, const float *scale,
                              const float *mean, const float *inverse_deviation, size_t samples, size_t features,
                              size_t tokens, size_t lanes, float *restrict dx, float *scale_gradient,
@@ -44,7 +46,7 @@ void esp_gelu_backward(esp_isa isa, const float *restrict x, const float *restri
 
 // ---- Attention (Vaswani et al. 2017) between a sample's tokens ------------------------------------------------------
 
-/// Shape of qkv [blocks, 3 * heads * size, tokens, lanes]: q of head 0, q of head 1, ..., then k, then v likewise.
+/// Shape of qkv [blocks, tokens, 3 * heads * size, lanes]: q of head 0, q of head 1, ..., then k, then v likewise.
 typedef struct esp_attention_shape {
   size_t blocks, heads, size, tokens, lanes;
 } esp_attention_shape;
@@ -53,7 +55,7 @@ typedef struct esp_attention_shape {
 size_t esp_attention_forward_workspace(const esp_attention_shape *shape, int threads);
 size_t esp_attention_backward_workspace(const esp_attention_shape *shape, int threads);
 
-/// Y [blocks, heads * size, tokens, lanes] := softmax(q k' / sqrt(size)) v, for each head and sample, softmax over
+/// Y [blocks, tokens, heads * size, lanes] := softmax(q k' / sqrt(size)) v, for each head and sample, softmax over
 /// keys.
 ///
 /// statistics [blocks, heads, 2, tokens, lanes] is an output too, for backward: each query's largest score q k', and 1
@@ -75,7 +77,7 @@ typedef struct esp_patch_shape {
   size_t blocks, channels, height, width, patch, lanes;
 } esp_patch_shape;
 
-/// Y [blocks, patch * patch * channels, (height / patch) * (width / patch), lanes] := the patches of X as tokens, in
+/// Y [blocks, (height / patch) * (width / patch), patch * patch * channels, lanes] := the patches of X as tokens, in
 /// row order; feature (p1 * patch + p2) * channels + c is pixel (p1, p2) of channel c.
 void esp_patches_forward(esp_isa isa, const float *restrict x, const esp_patch_shape *shape, float *restrict y,
                          int threads);
@@ -84,8 +86,14 @@ void esp_patches_forward(esp_isa isa, const float *restrict x, const esp_patch_s
 void esp_patches_backward(esp_isa isa, const float *restrict d, const esp_patch_shape *shape, float *restrict dx,
                           int threads);
 
-/// y[b, f, t, l] += embedding[f, t].
-void esp_add_positions(esp_isa isa, const float *restrict embedding, size_t blocks, size_t features, size_t tokens,
-                       size_t lanes, float *restrict y, int threads);
+/// Y[b, t, f, l] := X + embedding[t, f].
+void esp_add_positions(esp_isa isa, const float *restrict x, const float *restrict embedding, size_t blocks,
+                       size_t tokens, size_t features, size_t lanes, float *restrict y, int threads);
+
+/// Y [blocks, features, lanes] := mean of X over the tokens; dx := D / tokens everywhere.
+void esp_mean_of_tokens_forward(esp_isa isa, const float *restrict x, size_t blocks, size_t tokens, size_t features,
+                                size_t lanes, float *restrict y, int threads);
+void esp_mean_of_tokens_backward(esp_isa isa, const float *restrict d, size_t blocks, size_t tokens, size_t features,
+                                 size_t lanes, float *restrict dx, int threads);
 
 #endif

@@ -4,29 +4,30 @@
 #include "esp_transformer.h"
 #include "variants.h"
 
-/// A block is [features, plane], plane = tokens * lanes: rows whose columns are normalised. Work is cut in strips of
-/// STRIP columns: rows of a strip are long enough to be read ahead, sums down its columns stay in the L1 cache.
-enum { STRIP = 512 };
+/// Tokens of a block whose gradients are worked on at once: their part of the scale's and the shift's gradient is one.
+enum { GROUP = 4 };
 
 typedef struct esp_layer_norm_shape {
-  size_t features, plane, samples, lanes;
+  size_t features, tokens, samples, lanes;
 } esp_layer_norm_shape;
 
-static inline size_t esp_strips(size_t plane) {
-  return (plane + STRIP - 1) / STRIP;
+static inline size_t esp_groups(size_t tokens) {
+  return (tokens + GROUP - 1) / GROUP;
 }
 
-/// Serial kernels on the strips first ..< last, of blocks * strips.
+/// Serial kernels; a token is [features, lanes].
 typedef struct esp_layer_norm {
+  /// On the tokens first ..< last, of blocks * tokens.
   void (*forward)(const float *restrict x, const float *scale, const float *shift, float epsilon,
                   const esp_layer_norm_shape *shape, size_t first, size_t last, float *restrict y, float *restrict mean,
                   float *restrict inverse_deviation);
-  /// sums [blocks * strips, 2, features]: every strip's part of the scale's and of the shift's gradient.
+  /// On the groups first ..< last, of blocks * groups. sums [blocks * groups, 2, features]: every group's part of the
+  /// scale's and of the shift's gradient.
   void (*backward)(const float *restrict x, const float *restrict d, const float *scale, const float *mean,
                    const float *inverse_deviation, const esp_layer_norm_shape *shape, size_t first, size_t last,
                    float *restrict dx, double *sums);
 } esp_layer_norm;
 
-extern const esp_layer_norm esp_layer_norm_scalar, esp_layer_norm_avx2;
+extern const esp_layer_norm esp_layer_norm_scalar, esp_layer_norm_avx2, esp_layer_norm_avx512;
 
 #endif

@@ -45,7 +45,7 @@ public struct AveragePool: Layer {
   public func callAsFunction(_ x: Variable, on tape: Tape) throws -> Variable { try tape.averagePool(x, geometry) }
 }
 
-/// Each channel's mean over all positions.
+/// Each channel's mean over all positions, or tokens.
 public struct GlobalAveragePool: Layer {
   public init() {}
   public func callAsFunction(_ x: Variable, on tape: Tape) -> Variable { tape.globalAveragePool(x) }

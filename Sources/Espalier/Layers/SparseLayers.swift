@@ -1,7 +1,7 @@
 import EspalierCore
 import EspalierTopology
 
-/// A sparse linear layer: y = W x + b.
+/// A sparse linear layer: y = W x + b, of each token where there are several.
 public struct SparseLinear: Layer {
   public let weight: SparseParameter
   public let bias: VectorParameter?
@@ -19,7 +19,7 @@ public struct SparseLinear: Layer {
   }
 }
 
-/// A sparse 2-D convolution; of 1x1 pixels, a linear layer at each token.
+/// A sparse 2-D convolution.
 public struct SparseConvolution: Layer {
   public let weight: SparseParameter
   public let bias: VectorParameter?

@@ -1,6 +1,6 @@
 import EspalierCore
 
-/// Normalisation over the channels of each position.
+/// Normalisation over the features of each token.
 public struct LayerNorm: Layer {
   public let layerNorm: LayerNormState
   public init(_ layerNorm: LayerNormState) { self.layerNorm = layerNorm }

@@ -29,7 +29,7 @@ struct Assembly<Factory: WeightLayerFactory> {
 
   private mutating func layer(_ spec: LayerSpec, input: FeatureSize) throws -> any Layer {
     switch spec {
-    case .convolution, .linear, .tokenLinear:
+    case .convolution, .linear:
       guard let weights = weightLayers.next() else { throw EspalierError.invariant("more layers than weights") }
       return try factory.makeLayer(weights)
     case .batchNorm(let name, let relu):

@@ -4,18 +4,17 @@ import EspalierTopology
 /// One layer of a model's description: plain data, from which layers are made and costs counted without making any.
 public enum LayerSpec: Sendable, Hashable {
   case convolution(name: String, outChannels: Int, geometry: ConvolutionGeometry, bias: Bool = true)
+  /// Of all of a sample's numbers, or of each token's, the same for each.
   case linear(name: String, outputs: Int, bias: Bool = true)
-  /// A linear layer from channels to channels, the same at each position of a sample: at each token.
-  case tokenLinear(name: String, outputs: Int, bias: Bool = true)
   /// Batch normalisation, with a ReLU in the same pass where `relu`.
   case batchNorm(name: String, relu: Bool = false)
-  /// Normalisation over the channels of each position.
+  /// Normalisation over the features of each token.
   case layerNorm(name: String)
   case relu
   case gelu
   case maxPool(PoolGeometry)
   case averagePool(PoolGeometry)
-  /// Each channel's mean over all positions.
+  /// Each channel's mean over all positions, or tokens.
   case globalAveragePool
   case dropout(probability: Float)
   case flatten
@@ -24,26 +23,34 @@ public enum LayerSpec: Sendable, Hashable {
   /// Every `stride`-th pixel both ways, and channels of zeros around the present ones: the shortcut without weights (option A of
   /// He et al. 2016).
   case paddedShortcut(outChannels: Int, stride: Int)
-  /// Squares of `size` x `size` pixels as tokens on a grid: channels (row, column, channel) of the square.
+  /// Squares of `size` x `size` pixels as tokens on a grid: features (row, column, channel) of the square.
   case patches(size: Int)
   /// Adds to each token the sines and cosines of its place on the grid.
   case positionEmbedding
-  /// Multi-head self-attention from stacked queries, keys and values, 3 * heads * size channels, to heads * size.
+  /// Multi-head self-attention from stacked queries, keys and values, 3 * heads * size features, to heads * size.
   case attention(heads: Int, size: Int)
 }
 
 /// Size of a sample on its way through a model: channels x height x width.
 ///
-/// Tokens lie on the grid of their patches: channels x rows x columns.
+/// Tokens are on the grid of their patches: features x rows x columns.
 public struct FeatureSize: Sendable, Hashable, CustomStringConvertible {
   public var channels: Int
   public var height: Int
   public var width: Int
+  /// Whether positions are tokens: vectors that layers work on one by one.
+  public var isTokens: Bool
 
-  public init(channels: Int, height: Int = 1, width: Int = 1) {
+  public init(channels: Int, height: Int = 1, width: Int = 1, isTokens: Bool = false) {
     self.channels = channels
     self.height = height
     self.width = width
+    self.isTokens = isTokens
+  }
+
+  /// The same positions with other channels.
+  func with(channels: Int) -> FeatureSize {
+    FeatureSize(channels: channels, height: height, width: width, isTokens: isTokens)
   }
 
   public var positions: Int { height * width }
@@ -55,9 +62,7 @@ extension LayerSpec {
   /// The prefix of its parameters' names, if it has any of its own.
   var name: String? {
     switch self {
-    case .convolution(let name, _, _, _), .linear(let name, _, _), .tokenLinear(let name, _, _),
-      .batchNorm(let name, _),
-      .layerNorm(let name):
+    case .convolution(let name, _, _, _), .linear(let name, _, _), .batchNorm(let name, _), .layerNorm(let name):
       name
     default: nil
     }
@@ -67,14 +72,13 @@ extension LayerSpec {
   ///
   /// - Throws: `EspalierError.usage` where the layer does not fit.
   func output(of input: FeatureSize) throws -> FeatureSize {
+    try requireTokens(input)
     switch self {
     case .convolution(_, let outChannels, let geometry, _):
       let (height, width) = try geometry.outputSize(height: input.height, width: input.width)
       return FeatureSize(channels: outChannels, height: height, width: width)
     case .linear(_, let outputs, _):
-      return FeatureSize(channels: outputs)
-    case .tokenLinear(_, let outputs, _):
-      return FeatureSize(channels: outputs, height: input.height, width: input.width)
+      return input.isTokens ? input.with(channels: outputs) : FeatureSize(channels: outputs)
     case .maxPool(let geometry), .averagePool(let geometry):
       let (height, width) = try geometry.outputSize(height: input.height, width: input.width)
       return FeatureSize(channels: input.channels, height: height, width: width)
@@ -101,7 +105,8 @@ extension LayerSpec {
         throw EspalierError.usage(
           "patches: \(input.height) x \(input.width) pixels do not divide into squares of \(size) x \(size)")
       }
-      return FeatureSize(channels: input.channels * size * size, height: input.height / size, width: input.width / size)
+      return FeatureSize(
+        channels: input.channels * size * size, height: input.height / size, width: input.width / size, isTokens: true)
     case .positionEmbedding:
       guard input.channels % 4 == 0, input.channels >= 8 else {
         throw EspalierError.usage(
@@ -113,10 +118,30 @@ extension LayerSpec {
         throw EspalierError.usage(
           "attention: \(input.channels) channels; \(heads) heads of \(size) take \(3 * heads * size)")
       }
-      return FeatureSize(channels: heads * size, height: input.height, width: input.width)
+      return input.with(channels: heads * size)
     case .batchNorm, .layerNorm, .relu, .gelu, .dropout:
       return input
     }
+  }
+
+  /// Refuses tokens for what takes images, and images for what takes tokens.
+  private func requireTokens(_ input: FeatureSize) throws {
+    let kind: (name: String, takesTokens: Bool)? =
+      switch self {
+      case .convolution(let name, _, _, _): ("convolution: \(name)", false)
+      case .batchNorm(let name, _): ("batch normalisation: \(name)", false)
+      case .maxPool, .averagePool: ("pooling", false)
+      case .paddedShortcut: ("shortcut", false)
+      case .patches: ("patches", false)
+      case .positionEmbedding: ("position embedding", true)
+      case .attention: ("attention", true)
+      case .layerNorm(let name) where input.positions > 1: ("layer normalisation: \(name)", true)
+      default: nil
+      }
+    guard let kind, kind.takesTokens != input.isTokens else { return }
+    throw EspalierError.usage(
+      "\(kind.name): expected \(kind.takesTokens ? "tokens" : "images"), found \(kind.takesTokens ? "images" : "tokens") of \(input)"
+    )
   }
 
   /// The layer's own weights, if it has any.
@@ -129,11 +154,10 @@ extension LayerSpec {
       let positions = try output(of: input).positions
       return WeightLayer(shape: shape, kind: .convolution(geometry), hasBias: bias, positions: positions, index: index)
     case .linear(let name, let outputs, let bias):
-      let shape = SparseLayerShape(name: name, rows: outputs, inChannels: input.count)
-      return WeightLayer(shape: shape, kind: .linear, hasBias: bias, positions: 1, index: index)
-    case .tokenLinear(let name, let outputs, let bias):
-      let shape = SparseLayerShape(name: name, rows: outputs, inChannels: input.channels)
-      return WeightLayer(shape: shape, kind: .tokenLinear, hasBias: bias, positions: input.positions, index: index)
+      let shape = SparseLayerShape(
+        name: name, rows: outputs, inChannels: input.isTokens ? input.channels : input.count)
+      return WeightLayer(
+        shape: shape, kind: .linear, hasBias: bias, positions: input.isTokens ? input.positions : 1, index: index)
     default:
       return nil
     }
@@ -142,8 +166,7 @@ extension LayerSpec {
   /// The layer's own biases and norm parameters: what stays dense.
   func denseParameters(input: FeatureSize) -> Int {
     switch self {
-    case .convolution(_, let outputs, _, let bias), .linear(_, let outputs, let bias),
-      .tokenLinear(_, let outputs, let bias):
+    case .convolution(_, let outputs, _, let bias), .linear(_, let outputs, let bias):
       bias ? outputs : 0
     case .batchNorm, .layerNorm: 2 * input.channels
     default: 0

@@ -26,7 +26,7 @@ struct SimpleViT {
     }
     var layers: [LayerSpec] = [
       .patches(size: patch), .layerNorm(name: "to_patch_embedding.1"),
-      .tokenLinear(name: "to_patch_embedding.2", outputs: dimension), .layerNorm(name: "to_patch_embedding.3"),
+      .linear(name: "to_patch_embedding.2", outputs: dimension), .layerNorm(name: "to_patch_embedding.3"),
       .positionEmbedding,
     ]
     for layer in 0..<depth {
@@ -35,16 +35,16 @@ struct SimpleViT {
         .residual(
           body: [
             .layerNorm(name: "\(attention).norm"),
-            .tokenLinear(name: "\(attention).to_qkv", outputs: 3 * heads * Self.headSize, bias: false),
+            .linear(name: "\(attention).to_qkv", outputs: 3 * heads * Self.headSize, bias: false),
             .attention(heads: heads, size: Self.headSize),
-            .tokenLinear(name: "\(attention).to_out", outputs: dimension, bias: false),
+            .linear(name: "\(attention).to_out", outputs: dimension, bias: false),
           ], relu: false))
       let net = "transformer.layers.\(layer).1.net"
       layers.append(
         .residual(
           body: [
-            .layerNorm(name: "\(net).0"), .tokenLinear(name: "\(net).1", outputs: hidden), .gelu,
-            .tokenLinear(name: "\(net).3", outputs: dimension),
+            .layerNorm(name: "\(net).0"), .linear(name: "\(net).1", outputs: hidden), .gelu,
+            .linear(name: "\(net).3", outputs: dimension),
           ], relu: false))
     }
     layers += [

@@ -5,17 +5,15 @@ import EspalierTopology
 public struct WeightLayer: Sendable, Hashable {
   /// What the weights are applied to.
   public enum Kind: Sendable, Hashable {
-    /// To all of a sample's numbers.
+    /// To all of a sample's numbers, or of each token's.
     case linear
-    /// To the channels of each position.
-    case tokenLinear
     case convolution(ConvolutionGeometry)
   }
 
   public let shape: SparseLayerShape
   public let kind: Kind
   public let hasBias: Bool
-  /// Output positions a sample (P): how often each weight is used.
+  /// Output positions, or tokens, a sample (P): how often each weight is used.
   public let positions: Int
   /// Its number among the model's weight layers.
   public let index: Int
@@ -24,7 +22,6 @@ public struct WeightLayer: Sendable, Hashable {
   public var geometry: ConvolutionGeometry? {
     switch kind {
     case .linear: nil
-    case .tokenLinear: ConvolutionGeometry(kernel: 1)
     case .convolution(let geometry): geometry
     }
   }

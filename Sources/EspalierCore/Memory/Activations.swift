@@ -17,16 +17,16 @@ public struct Activations {
     UnsafeMutableBufferPointer(start: pointer, count: shape.count)
   }
 
-  /// The same numbers under another shape of as many features.
-  public func reshaped(channels: Int, height: Int = 1, width: Int = 1) -> Activations {
-    let shape = shape.with(channels: channels, height: height, width: width)
+  /// The same numbers under another shape of as many numbers a sample.
+  public func reshaped(tokens: Int = 1, channels: Int, height: Int = 1, width: Int = 1) -> Activations {
+    let shape = shape.with(tokens: tokens, channels: channels, height: height, width: width)
     precondition(shape.count == self.shape.count, "a reshape keeps the number of features")
     return Activations(shape: shape, storage: storage)
   }
 
-  /// Offset in `buffer` of a sample's feature (channel-major).
+  /// Offset in `buffer` of a sample's feature (channel-major; token by token).
   public func offset(sample: Int, feature: Int) -> Int {
-    (sample / shape.lanes * shape.features + feature) * shape.lanes + sample % shape.lanes
+    (sample / shape.lanes * shape.tokens * shape.features + feature) * shape.lanes + sample % shape.lanes
   }
 
   public subscript(sample sample: Int, feature feature: Int) -> Float {

@@ -43,6 +43,7 @@ extension Tape {
     _ x: Variable, _ state: BatchNormState, relu: Bool = false, adding residual: Variable? = nil
   ) throws -> Variable {
     let shape = x.shape
+    try shape.requireOneToken(state.name)
     guard shape.channels == state.channels else {
       throw EspalierError.usage("\(state.name): expected \(state.channels) channels, found \(shape.channels)")
     }

@@ -28,7 +28,7 @@ extension ComputeContext {
     _ logits: Activations, labels: UnsafeBufferPointer<UInt32>, labelSmoothing: Float = 0, gradient: Activations? = nil
   ) -> LossResult {
     let shape = logits.shape
-    precondition(labels.count == shape.samples && shape.positions == 1)
+    precondition(labels.count == shape.samples && shape.blocks == shape.sampleBlocks && shape.positions == 1)
     var correct = 0
     let total = esp_softmax_cross_entropy(
       isa, logits.pointer, labels.baseAddress, labelSmoothing, 1 / Float(shape.samples), shape.channels,

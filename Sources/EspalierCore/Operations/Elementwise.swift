@@ -41,18 +41,18 @@ extension Tape {
       let output = context.pool.activations(input.shape)
       let shape = input.shape
       esp_dropout(
-        context.isa, key, probability, input.pointer, shape.blocks, shape.features, shape.lanes, output.pointer,
-        context.threadCount)
+        context.isa, key, probability, input.pointer, shape.sampleBlocks, shape.tokens * shape.features, shape.lanes,
+        output.pointer, context.threadCount)
       return output
     }
     return record(masked(x.value), inputs: [x]) { [masked($0)] }
   }
 
-  /// [samples, channels, height, width] as [samples, channels * height * width]: the same numbers.
+  /// [samples, tokens, channels, height, width] as [samples, tokens * channels * height * width]: the same numbers.
   public func flatten(_ x: Variable) -> Variable {
     let shape = x.shape
-    return record(x.value.reshaped(channels: shape.features), inputs: [x]) {
-      [$0.reshaped(channels: shape.channels, height: shape.height, width: shape.width)]
+    return record(x.value.reshaped(channels: shape.tokens * shape.features), inputs: [x]) {
+      [$0.reshaped(tokens: shape.tokens, channels: shape.channels, height: shape.height, width: shape.width)]
     }
   }
 }

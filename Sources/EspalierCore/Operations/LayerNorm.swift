@@ -19,29 +19,29 @@ public final class LayerNormState {
 }
 
 extension Tape {
-  /// y = scale * (x - mean) / sqrt(variance + 1e-5) + shift, with mean and biased variance over the channels of each sample's each
-  /// position (Ba, Kiros & Hinton 2016).
+  /// y = scale * (x - mean) / sqrt(variance + 1e-5) + shift, with mean and biased variance over the features of each token
+  /// (Ba, Kiros & Hinton 2016).
   public func layerNorm(_ x: Variable, _ state: LayerNormState) throws -> Variable {
     let shape = x.shape
-    guard shape.channels == state.channels else {
-      throw EspalierError.usage("\(state.name): expected \(state.channels) channels, found \(shape.channels)")
+    guard shape.channels == state.channels, shape.positions == 1 else {
+      throw EspalierError.usage("\(state.name): expected \(state.channels) features a token, found \(shape.features)")
     }
     let context = context
     let input = x.value
     let output = context.pool.activations(shape)
-    let tokens = shape.blocks * shape.positions * shape.lanes
+    let tokens = shape.blocks * shape.lanes
     let moments = context.pool.workspace(count: 2 * tokens)
     esp_layer_norm_forward(
       context.isa, input.pointer, state.scale.values.pointer, state.shift.values.pointer, LayerNormState.epsilon,
-      shape.samples, shape.channels, shape.positions, shape.lanes, output.pointer, moments.pointer,
+      shape.samples, shape.channels, shape.tokens, shape.lanes, output.pointer, moments.pointer,
       moments.pointer + tokens, context.threadCount)
     return record(output, inputs: [x]) { delta in
       let gradient = context.pool.activations(shape)
-      let doubles = esp_layer_norm_workspace(shape.samples, shape.channels, shape.positions, shape.lanes)
+      let doubles = esp_layer_norm_workspace(shape.samples, shape.channels, shape.tokens, shape.lanes)
       context.pool.withDoubles(count: doubles) {
         esp_layer_norm_backward(
           context.isa, input.pointer, delta.pointer, state.scale.values.pointer, moments.pointer,
-          moments.pointer + tokens, shape.samples, shape.channels, shape.positions, shape.lanes, gradient.pointer,
+          moments.pointer + tokens, shape.samples, shape.channels, shape.tokens, shape.lanes, gradient.pointer,
           state.scale.gradient.pointer, state.shift.gradient.pointer, $0, context.threadCount)
       }
       return [gradient]

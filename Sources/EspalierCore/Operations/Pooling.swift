@@ -25,6 +25,7 @@ public struct PoolGeometry: Sendable, Hashable {
   }
 
   fileprivate func kernelShape(_ input: ActivationShape) throws -> esp_pool_shape {
+    try input.requireOneToken("pooling")
     let (height, width) = try outputSize(height: input.height, width: input.width)
     return esp_pool_shape(
       in_height: input.height, in_width: input.width, out_height: height, out_width: width, kernel: kernel,
@@ -74,8 +75,9 @@ extension Tape {
     }
   }
 
-  /// Each channel's mean over all positions: [samples, channels].
+  /// Each channel's mean over all positions, or over all tokens: [samples, channels].
   public func globalAveragePool(_ x: Variable) -> Variable {
+    guard x.shape.tokens == 1 else { return meanOfTokens(x) }
     let context = context
     let shape = x.shape
     let planes = shape.blocks * shape.channels

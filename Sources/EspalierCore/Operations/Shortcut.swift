@@ -5,6 +5,7 @@ extension Tape {
   /// He et al. 2016).
   public func paddedShortcut(_ x: Variable, outChannels: Int, stride: Int) throws -> Variable {
     let inputShape = x.shape
+    try inputShape.requireOneToken("shortcut")
     let padding = outChannels - inputShape.channels
     guard stride > 0, padding >= 0, padding % 2 == 0 else {
       throw EspalierError.usage(

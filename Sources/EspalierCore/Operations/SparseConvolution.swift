@@ -41,6 +41,7 @@ public struct ConvolutionGeometry: Sendable, Hashable {
 
   /// The geometry as kernels take it, for images of shape `input` and `outputs` channels.
   package func kernelShape(input: ActivationShape, outputs: Int) throws -> esp_conv_shape {
+    try input.requireOneToken("convolution")
     let (height, width) = try outputSize(height: input.height, width: input.width)
     let padded = (input.height + 2 * kernelHeight) * (input.width + 2 * kernelWidth) * input.lanes
     guard max(input.channels, outputs) * padded * stride * stride <= Int(UInt32.max) else {

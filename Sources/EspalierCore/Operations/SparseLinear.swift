@@ -2,7 +2,7 @@ import EspLayers
 import EspSparseMatmul
 
 extension Tape {
-  /// y = W x + b with sparse W [outputs, inputs]; x and y [samples, features].
+  /// y = W x + b with sparse W [outputs, inputs]; x and y [samples, features], or [samples, tokens, features].
   ///
   /// Backward: dx = W' dy through the transposed structure; dW = dy x' at the active connections only; db = sum of dy.
   public func sparseLinear(_ x: Variable, weight: SparseParameter, bias: VectorParameter?) throws -> Variable {

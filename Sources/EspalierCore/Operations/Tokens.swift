@@ -1,13 +1,13 @@
 import EspLayers
 import Foundation
 
-/// What tells a transformer where on the grid a token lies: [channels, height * width], the same for each sample and not trained.
+/// What tells a transformer where on the grid a token lies: [height * width, channels], the same for each sample and not trained.
 ///
 /// With j = 0 ..< channels / 4 and omega_j = 10000^(-j / (channels / 4 - 1)), the channels are sin(column * omega), cos(column * omega),
 /// sin(row * omega), cos(row * omega), a quarter each (Beyer, Zhai, Kolesnikov 2022, arXiv 2205.01580).
 public final class PositionEmbedding {
   public let channels, height, width: Int
-  /// [channels, height, width]
+  /// [height, width, channels]
   let values: MeteredBuffer<Float>
 
   /// - Precondition: channels is a multiple of 4 and at least 8.
@@ -23,7 +23,7 @@ public final class PositionEmbedding {
       for row in 0..<height {
         for column in 0..<width {
           let angle = Double(channel / quarter < 2 ? column : row) * omega
-          values.pointer[(channel * height + row) * width + column] =
+          values.pointer[(row * width + column) * channels + channel] =
             Float(channel / quarter % 2 == 0 ? sin(angle) : cos(angle))
         }
       }
@@ -32,11 +32,11 @@ public final class PositionEmbedding {
 }
 
 extension Tape {
-  /// Squares of `size` x `size` pixels as tokens: [samples, channels, height, width] to [samples, size * size * channels, height / size,
-  /// width / size], channel (i * size + j) * channels + c being pixel (i, j) of channel c.
+  /// Squares of `size` x `size` pixels as tokens: [samples, channels, height, width] to [samples, (height / size) * (width /
+  /// size), size * size * channels], feature (i * size + j) * channels + c being pixel (i, j) of channel c.
   public func patches(_ x: Variable, size: Int) throws -> Variable {
     let inputShape = x.shape
-    guard size > 0, inputShape.height % size == 0, inputShape.width % size == 0 else {
+    guard size > 0, inputShape.tokens == 1, inputShape.height % size == 0, inputShape.width % size == 0 else {
       throw EspalierError.usage(
         "patches: \(inputShape.height) x \(inputShape.width) pixels do not divide into squares of \(size) x \(size)")
     }
@@ -46,7 +46,7 @@ extension Tape {
       patch: size, lanes: inputShape.lanes)
     let output = context.pool.activations(
       inputShape.with(
-        channels: inputShape.channels * size * size, height: inputShape.height / size, width: inputShape.width / size))
+        tokens: inputShape.height / size * (inputShape.width / size), channels: inputShape.channels * size * size))
     withUnsafePointer(to: shape) {
       esp_patches_forward(context.isa, x.value.pointer, $0, output.pointer, context.threadCount)
     }
@@ -64,16 +64,33 @@ extension Tape {
   /// y = x + embedding, the same for each sample; dx = dy.
   public func addPositionEmbedding(_ x: Variable, _ embedding: PositionEmbedding) throws -> Variable {
     let shape = x.shape
-    guard shape.channels == embedding.channels, shape.height == embedding.height, shape.width == embedding.width else {
+    guard shape.channels == embedding.channels, shape.tokens == embedding.height * embedding.width, shape.positions == 1
+    else {
       throw EspalierError.usage(
-        "position embedding: expected \(embedding.channels) x \(embedding.height) x \(embedding.width), found \(shape.channels) x \(shape.height) x \(shape.width)"
+        "position embedding: expected \(embedding.height) x \(embedding.width) tokens of \(embedding.channels) features, found \(shape.tokens) of \(shape.features)"
       )
     }
     let output = context.pool.activations(shape)
-    _ = output.buffer.update(fromContentsOf: x.value.buffer)
     esp_add_positions(
-      context.isa, embedding.values.pointer, shape.blocks, shape.channels, shape.positions, shape.lanes, output.pointer,
-      context.threadCount)
+      context.isa, x.value.pointer, embedding.values.pointer, shape.sampleBlocks, shape.tokens, shape.channels,
+      shape.lanes, output.pointer, context.threadCount)
     return record(output, inputs: [x]) { [$0] }
+  }
+
+  /// Each feature's mean over the tokens: [samples, features].
+  func meanOfTokens(_ x: Variable) -> Variable {
+    let shape = x.shape
+    let context = context
+    let output = context.pool.activations(shape.with(tokens: 1, channels: shape.channels))
+    esp_mean_of_tokens_forward(
+      context.isa, x.value.pointer, shape.sampleBlocks, shape.tokens, shape.channels, shape.lanes, output.pointer,
+      context.threadCount)
+    return record(output, inputs: [x]) { delta in
+      let gradient = context.pool.activations(shape)
+      esp_mean_of_tokens_backward(
+        context.isa, delta.pointer, shape.sampleBlocks, shape.tokens, shape.channels, shape.lanes, gradient.pointer,
+        context.threadCount)
+      return [gradient]
+    }
   }
 }
