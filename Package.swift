@@ -21,6 +21,7 @@ let package = Package(
   products: [
     .library(name: "Espalier", targets: ["Espalier"]),
     .library(name: "EspalierBaselines", targets: ["EspalierBaselines"]),
+    .library(name: "EspalierBench", targets: ["EspalierBench"]),
     .executable(name: "espalier", targets: ["EspalierCLI"]),
   ],
   dependencies: [
@@ -50,10 +51,11 @@ let package = Package(
     .target(name: "EspalierData", dependencies: ["EspalierCore", "EspZlib"]),
     .target(name: "Espalier", dependencies: ["EspalierCore", "EspalierTopology", "EspalierData", "EspOpenSSL"]),
     .target(name: "EspalierBaselines", dependencies: ["Espalier", "EspDense"]),
+    .target(name: "EspalierBench", dependencies: ["EspalierBaselines", "EspDense"]),
     .executableTarget(
       name: "EspalierCLI",
       dependencies: [
-        "Espalier", "EspalierBaselines", "Yams",
+        "Espalier", "EspalierBaselines", "EspalierBench", "Yams",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ]),
@@ -69,6 +71,7 @@ let package = Package(
     .testTarget(name: "EspalierTopologyTests", dependencies: ["EspalierTopology", "TestSupport"]),
     .testTarget(name: "EspalierDataTests", dependencies: ["EspalierData", "TestSupport"]),
     .testTarget(name: "EspalierTests", dependencies: ["Espalier", "EspalierBaselines", "TestSupport"]),
+    .testTarget(name: "EspalierBenchTests", dependencies: ["EspalierBench"]),
     .testTarget(name: "CommandLineTests", dependencies: ["EspalierCLI", "TestSupport"]),
   ],
   swiftLanguageModes: [.v6],

@@ -9,7 +9,9 @@ struct EspalierCommand: ParsableCommand {
     commandName: "espalier",
     abstract: "Trains neural networks that are sparse from the first step to the last.",
     version: espalierVersion,
-    subcommands: [TrainCommand.self, EvalCommand.self, DataCommand.self, DoctorCommand.self])
+    subcommands: [
+      TrainCommand.self, EvalCommand.self, PlanCommand.self, BenchCommand.self, DataCommand.self, DoctorCommand.self,
+    ])
 
   static func main() {
     do {

@@ -67,6 +67,16 @@ extension RefusedArguments {
     RefusedArguments("data fashion", "fashion"), RefusedArguments("data cifar10", "cifar10"),
     RefusedArguments("doctor --threads 0", "threads"),
     RefusedArguments("doctor --jsno", "--jsno"),
+    RefusedArguments("bench --kernel conv-forwrd", "conv-forwrd", "'conv-forward'"),
+    RefusedArguments("bench --kernel sgemm", "sgemm", "input-gradient"),
+    RefusedArguments("bench --threads 0", "threads"), RefusedArguments("bench --threads 1,x", "threads", "1,x"),
+    RefusedArguments("bench --budget=-1", "budget"), RefusedArguments("bench --quik", "--quik", "--quick"),
+    RefusedArguments("plan --model vgg16-smal", "vgg16-smal", "'vgg16-small'"),
+    RefusedArguments("plan --sparsity 1", "sparsity"), RefusedArguments("plan --sparsity=-0.1", "sparsity: -0.1"),
+    RefusedArguments("plan --hidden 64", "hidden", "mlp"), RefusedArguments("plan --batch-size 0", "batch-size"),
+    RefusedArguments("plan --dataset cifar", "cifar"), RefusedArguments("plan --distribution erdos", "erdos"),
+    RefusedArguments("plan --threads 0", "threads"), RefusedArguments("plan --width nan", "width"),
+    RefusedArguments("plan --model mlp --hidden 4 --sparsity 0.9999", "sparsity"),
   ]
 }
 

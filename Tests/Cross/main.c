@@ -22,8 +22,9 @@ static float *signed_floats(size_t n) {
   return x;
 }
 
+/// Aligned, so that large outputs are written past the caches.
 static float *nans(size_t n) {
-  float *x = malloc((n + 1) * sizeof *x);
+  float *x = aligned_alloc(64, (n / 16 + 1) * 64);
   for (size_t i = 0; i < n; i++) x[i] = NAN;
   return x;
 }
@@ -153,6 +154,13 @@ static void run_conv(esp_isa isa, const esp_csr *w, const float *values, const f
   free(workspace);
 }
 
+static void run_sddmm(esp_isa isa, const esp_csr *w, const esp_conv_shape *s, size_t blocks, size_t lanes,
+                      const float *x, const float *d, float *g, int threads) {
+  float *workspace = nans(esp_sparse_conv_sddmm_workspace(s, w->row_starts[w->rows], blocks, lanes, threads));
+  esp_sparse_conv_sddmm_f32(isa, w, s, blocks, lanes, x, d, g, workspace, threads);
+  free(workspace);
+}
+
 static void check_conv(esp_isa isa, size_t channels, size_t outputs, size_t height, size_t width, size_t kernel,
                        size_t stride, size_t padding, size_t blocks, size_t lanes) {
   const esp_conv_shape s = {
@@ -192,8 +200,8 @@ static void check_conv(esp_isa isa, size_t channels, size_t outputs, size_t heig
   run_conv(isa, &back, back_values, zeros, &back_shape, blocks, lanes, d, dx, 2);
   expect_close("input gradient", isa, dx, expected.dx, expected.dx_size, nx);
 
-  esp_sparse_conv_sddmm_f32(isa, &w, &s, blocks, lanes, x, d, g, 1);
-  esp_sparse_conv_sddmm_f32(isa, &w, &s, blocks, lanes, x, d, g_many, 3);
+  run_sddmm(isa, &w, &s, blocks, lanes, x, d, g, 1);
+  run_sddmm(isa, &w, &s, blocks, lanes, x, d, g_many, 3);
   expect_close("weight gradient", isa, g, expected.g, expected.g_size, nnz);
   expect_same_bits("weight gradient", isa, g, g_many, nnz);
   free_csr(w);
@@ -231,6 +239,10 @@ int main(void) {
       check_conv((esp_isa)isa, 6, 7, 8, 8, 1, 2, 0, 1, lanes);
       check_conv((esp_isa)isa, 3, 4, 15, 14, 7, 2, 3, 1, lanes);
       check_conv((esp_isa)isa, 5, 6, 2, 2, 3, 1, 1, 3, lanes);
+      check_conv((esp_isa)isa, 9, 7, 8, 8, 1, 1, 0, 2, lanes);     // channels that collide in the caches
+      check_conv((esp_isa)isa, 40, 40, 3, 9, 3, 1, 1, 1, lanes);   // lists in several panels
+      check_conv((esp_isa)isa, 1, 40, 29, 30, 3, 1, 1, 1, lanes);  // for 32 lanes, outputs past the caches
+      check_conv((esp_isa)isa, 4, 30, 7, 6, 3, 2, 1, 2, lanes);
     }
   }
   printf("%zu checks of %zu variants, %zu failed\n", checks, variants, failures);

@@ -87,8 +87,7 @@ extension OracleTensor {
       let angle =
         Double(channel < 2 * quarter ? position % width : position / width)
         / pow(10_000, Double(channel % quarter) / Double(quarter - 1))
-      let wave = [sin, cos, sin, cos][channel / quarter] as (Double) -> Double
-      return self[sample, channel, position] + wave(angle)
+      return self[sample, channel, position] + (channel / quarter % 2 == 0 ? sin(angle) : cos(angle))
     }
   }
 

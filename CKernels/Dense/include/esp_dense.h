@@ -38,4 +38,12 @@ void esp_dense_conv_input_gradient(const float *w, const esp_conv_shape *shape, 
 void esp_dense_conv_weight_gradient(const esp_conv_shape *shape, size_t blocks, size_t lanes, const float *x,
                                     const float *d, float *g, float *workspace, int threads);
 
+/// C := A B in row-major order on OpenBLAS, one call a thread: what the sparse products are measured against.
+///
+/// A is [m, k], B [k, n], C [m, n]; where a flag is not 0, that operand is stored transposed. Rows of C are split
+/// evenly among the threads, each a multiple of 16. lda, ldb: numbers from one stored row to the next; C's is n. Call
+/// esp_dense_prepare first. Cost: 2 * m * n * k FLOP.
+void esp_dense_gemm(int transpose_a, int transpose_b, size_t m, size_t n, size_t k, const float *a, size_t lda,
+                    const float *b, size_t ldb, float *c, int threads);
+
 #endif

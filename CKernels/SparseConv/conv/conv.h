@@ -7,7 +7,8 @@ enum {
   esp_conv_max_blocks = 64,  // in a band
   esp_conv_max_runs = 8,     // along an axis
   esp_conv_max_taps = 16,    // along an axis of the kernel, where there are lists by run
-  esp_conv_points = 8        // in a tile
+  esp_conv_points = 8,       // in a tile
+  esp_conv_small = 16384     // floats that lists may always take
 };
 
 /// Evenly spaced output rows (or columns) with the same taps inside the image. Output first + q * step reads, through
@@ -26,8 +27,8 @@ typedef struct esp_conv_axis {
 
 /// How a convolution is computed: a function of shape and lanes alone.
 ///
-/// Outputs read the input where it lies, a list of connections for each row run and column run: of those that meet the
-/// input. A 1x1 convolution whose channels all begin in the same sets of the caches reads a dense copy of some
+/// Outputs read the input where it lies, with a list for each pair of a row and a column run: of the connections that
+/// meet the input. A 1x1 convolution whose channels all begin in the same sets of the caches reads a dense copy of some
 /// positions at a time. Where there would be too many lists, and for single samples (lanes = 1), whose columns make up
 /// the vectors, a band of rows at a time is copied with its padding, and there is one list.
 typedef struct esp_conv_plan {
@@ -49,33 +50,71 @@ esp_conv_plan esp_conv_plan_make(const esp_conv_shape *shape, size_t lanes);
 
 /// A connection as kernels read it.
 typedef struct esp_conv_entry {
-  uint32_t offset;  // of the input it meets, from the point's own
+  uint32_t offset;  // of the input it meets, from where the kernel's first tap would be
   float value;
 } esp_conv_entry;
 
-/// The connections of each output channel that meet the input.
-typedef struct esp_conv_list {
-  const uint32_t *starts;         // [out_channels + 1]
-  const esp_conv_entry *entries;  // [starts[out_channels]]
-} esp_conv_list;
-
-/// Number of lists.
-static inline size_t esp_conv_lists(const esp_conv_plan *plan) {
+/// Pairs of a row and a column run.
+static inline size_t esp_conv_pairs(const esp_conv_plan *plan) {
   return plan->rows.count * plan->columns.count;
 }
 
-/// Where connections lie in one channel's input, and which tap of the kernel they are: [2 * nnz].
-typedef struct esp_conv_place {
-  uint32_t channel, tap;
-} esp_conv_place;
+/// The connections that are listed at a time: those of some output channels, for some pairs of a row and a column run.
+/// Pair l is row run l / columns.count with column run l % columns.count.
+typedef struct esp_conv_panel {
+  size_t first, last;            // output channels
+  size_t first_pair, last_pair;  // of runs
+} esp_conv_panel;
 
-/// The places of the connections [first, last).
-void esp_conv_places(const esp_csr *w, const esp_conv_plan *plan, uint64_t first, uint64_t last,
-                     esp_conv_place *restrict places);
+/// Where a panel lies in the workspace. All pairs share the connections' entries, in column order; a pair whose points
+/// do not meet the input through every tap has the indices of those they do, from the channel's first.
+typedef struct esp_conv_lists {
+  esp_conv_panel panel;
+  uint64_t base;            // the panel's first connection
+  size_t nnz;               // of the panel
+  esp_conv_entry *entries;  // [nnz]
+  uint32_t *counts;         // [indexed pairs of the panel, channels]: how many indices
+  uint16_t *indices;        // [indexed pairs of the panel, nnz]: a channel's from its first connection on
+} esp_conv_lists;
 
-/// Makes the list of one row run and one column run: starts [rows + 1], entries [nnz] or less.
-void esp_conv_make_list(const esp_csr *w, const float *values, const esp_conv_plan *plan, const esp_conv_place *places,
-                        size_t row_run, size_t column_run, uint32_t *restrict starts, esp_conv_entry *restrict entries);
+/// Floats that all lists take, of one panel at a time.
+///
+/// The connections of one channel and the indices for one pair always fit; beyond these the number obeys the rule for
+/// buffers on the side of the weights: it is at most 4 (nnz + rows + columns) and less than rows * columns, or small.
+size_t esp_conv_list_floats(const esp_conv_plan *plan, size_t nnz);
+
+/// The panel that begins with the channel and pair where `before` ends, as large as fits in `floats`.
+esp_conv_lists esp_conv_next_panel(const esp_csr *w, const esp_conv_plan *plan, esp_conv_panel before, float *workspace,
+                                   size_t floats);
+
+/// Makes the lists of the output channels [first, last) of a panel. Serial.
+void esp_conv_make_lists(const esp_csr *w, const float *values, const esp_conv_plan *plan, const esp_conv_lists *lists,
+                         size_t first, size_t last);
+
+/// One pair's connections in each output channel.
+typedef struct esp_conv_list {
+  const uint64_t *row_starts;  // of the whole structure
+  esp_conv_lists lists;
+  uint32_t skipped;         // offset of the first tap that meets the input
+  const uint32_t *counts;   // [panel's channels], or NULL: all
+  const uint16_t *indices;  // [panel's connections]
+} esp_conv_list;
+
+esp_conv_list esp_conv_list_of(const esp_csr *w, const esp_conv_plan *plan, const esp_conv_lists *lists, size_t pair);
+
+/// One channel of a list: entries[indices[i]] or, where there are no indices, entries[i].
+typedef struct esp_conv_channel {
+  const esp_conv_entry *entries;
+  const uint16_t *indices;
+  size_t count;
+} esp_conv_channel;
+
+static inline esp_conv_channel esp_conv_channel_of(const esp_conv_list *list, size_t o) {
+  const size_t at = list->row_starts[o] - list->lists.base;
+  const esp_conv_entry *entries = list->lists.entries + at;
+  if (!list->counts) return (esp_conv_channel){entries, NULL, list->row_starts[o + 1] - list->row_starts[o]};
+  return (esp_conv_channel){entries, list->indices + at, list->counts[o - list->lists.panel.first]};
+}
 
 /// Input rows.
 typedef struct esp_conv_rows {
@@ -89,7 +128,7 @@ esp_conv_rows esp_conv_rows_read(const esp_conv_plan *plan, size_t first, size_t
 void esp_conv_copy_band(const esp_conv_plan *plan, const float *restrict x, esp_conv_rows rows, float *restrict band);
 
 /// Up to esp_conv_points output positions that share a list. A point's `floats` outputs are adjacent, as is the input
-/// that a connection reads for them.
+/// that a connection reads for them: at the connection's offset from `in`, which may lie outside of the input itself.
 typedef struct esp_conv_tile {
   size_t points, floats;
   const float *in[esp_conv_points];
@@ -110,20 +149,13 @@ typedef void esp_conv_compute(const esp_conv_outputs *outputs, const esp_conv_li
 /// A convolution under way.
 typedef struct esp_conv_call {
   esp_conv_plan plan;
-  const esp_conv_shape *shape;
+  const esp_csr *w;
   esp_conv_compute *compute;
-  size_t nnz;
-  const uint32_t *starts;         // [lists, out_channels + 1]
-  const esp_conv_entry *entries;  // [lists, nnz]
 } esp_conv_call;
 
-static inline esp_conv_list esp_conv_list_at(const esp_conv_call *call, size_t list) {
-  return (esp_conv_list){call->starts + list * (call->shape->out_channels + 1), call->entries + list * call->nnz};
-}
-
-/// Computes the output rows [first, last), numbered through the blocks. Serial.
-void esp_conv_walk(const esp_conv_call *call, const esp_conv_outputs *outputs, size_t first, size_t last,
-                   const float *restrict x, float *restrict y, float *restrict band);
+/// Computes a panel's part of the output rows [first, last), numbered through the blocks. Serial.
+void esp_conv_walk(const esp_conv_call *call, const esp_conv_lists *lists, const esp_conv_outputs *outputs,
+                   size_t first, size_t last, const float *restrict x, float *restrict y, float *restrict band);
 
 esp_conv_compute esp_conv_compute_scalar, esp_conv_compute_avx2, esp_conv_compute_avx512, esp_conv_compute_neon;
 

@@ -71,10 +71,16 @@ static int is_pointwise(const esp_conv_shape *s) {
          s->pad_left == 0 && s->out_height == s->in_height && s->out_width == s->in_width;
 }
 
+/// Whether there is room for a whole channel and indices of it, which have 16 bits.
+static int can_index(const esp_conv_shape *s) {
+  const size_t columns = s->in_channels * s->kernel_height * s->kernel_width;
+  return columns <= esp_conv_small / 3 || (columns <= UINT16_MAX && s->out_channels > 2);
+}
+
 /// Whether there are lists by run. Single samples do without: their columns make up the vectors.
 static int has_runs(esp_conv_plan *plan) {
   const axis rows = rows_of(&plan->shape), columns = columns_of(&plan->shape);
-  return plan->lanes > 1 && cut(&rows, &plan->rows) && cut(&columns, &plan->columns);
+  return plan->lanes > 1 && can_index(&plan->shape) && cut(&rows, &plan->rows) && cut(&columns, &plan->columns);
 }
 
 /// The padding becomes part of the band.
@@ -113,7 +119,7 @@ static void plan_bands(esp_conv_plan *plan) {
   plan->band_blocks = smaller(plan->band_blocks, esp_conv_max_blocks);
   // Beyond a band lies what the last point of single samples reads and does not use.
   if (plan->copies) plan->band_floats = (plan->band_blocks * plan->block + 31) / 16 * 16;
-  assert(plan->block + plan->plane <= UINT32_MAX);
+  assert(plan->block + s->kernel_height * plan->row <= UINT32_MAX);
 }
 
 esp_conv_plan esp_conv_plan_make(const esp_conv_shape *shape, size_t lanes) {

@@ -26,8 +26,7 @@ esp_conv_shape esp_conv_input_gradient_shape(const esp_conv_shape *forward) {
 
 size_t esp_sparse_conv_workspace(const esp_conv_shape *shape, size_t nnz, size_t lanes, int threads) {
   const esp_conv_plan plan = esp_conv_plan_make(shape, lanes);
-  return (size_t)threads * plan.band_floats + 2 * nnz * (esp_conv_lists(&plan) + 1) +
-         esp_conv_lists(&plan) * (shape->out_channels + 1);
+  return (size_t)threads * plan.band_floats + esp_conv_list_floats(&plan, nnz);
 }
 
 /// Whether outputs go past the caches: where they would not stay in a second-level cache until they are read.
@@ -42,34 +41,30 @@ void esp_sparse_conv_f32(esp_isa isa, const esp_csr *w, const float *values, con
   assert(lanes == 1 || lanes == 8 || lanes == 16 || lanes == 32);
   assert(w->rows == shape->out_channels);
   assert(w->columns == shape->in_channels * shape->kernel_height * shape->kernel_width);
-  esp_conv_call call = {esp_conv_plan_make(shape, lanes), shape, variants[isa], w->row_starts[w->rows], NULL, NULL};
+  const esp_conv_call call = {esp_conv_plan_make(shape, lanes), w, variants[isa]};
   const esp_conv_plan *plan = &call.plan;
-  const size_t lists = esp_conv_lists(plan), rows = blocks * plan->shape.out_height;
-  const size_t outputs = w->rows, plane = shape->out_height * shape->out_width * lanes;
-  esp_conv_entry *entries = (esp_conv_entry *)(workspace + (size_t)threads * plan->band_floats);
-  esp_conv_place *places = (esp_conv_place *)(entries + lists * call.nnz);
-  uint32_t *starts = (uint32_t *)(places + call.nnz);
-  call.entries = entries;
-  call.starts = starts;
+  const size_t rows = blocks * plan->shape.out_height, plane = shape->out_height * shape->out_width * lanes;
+  const size_t list_floats = esp_conv_list_floats(plan, w->row_starts[w->rows]);
+  float *list_space = workspace + (size_t)threads * plan->band_floats;
+  const int stream = streams(y, lanes, blocks * w->rows * plane);
   // Threads take ranges of rows, and where there are fewer rows than threads, of output channels too.
   const size_t parts = rows < (size_t)threads ? (size_t)threads / rows : 1, ranges = (size_t)threads / parts;
 #pragma omp parallel num_threads(threads)
-  {
+  for (esp_conv_panel panel = {0, 0, 0, SIZE_MAX}; panel.last < w->rows || panel.last_pair < esp_conv_pairs(plan);) {
+    const esp_conv_lists lists = esp_conv_next_panel(w, plan, panel, list_space, list_floats);
+    panel = lists.panel;
+    const size_t channels = panel.last - panel.first;
 #pragma omp for schedule(static)
     for (int part = 0; part < threads; part++) {
-      esp_conv_places(w, plan, esp_part(call.nnz, part, threads), esp_part(call.nnz, part + 1, threads), places);
-    }
-#pragma omp for schedule(static)
-    for (size_t l = 0; l < lists; l++) {
-      esp_conv_make_list(w, values, plan, places, l / plan->columns.count, l % plan->columns.count,
-                         starts + l * (outputs + 1), entries + l * call.nnz);
+      esp_conv_make_lists(w, values, plan, &lists, panel.first + esp_part(channels, part, threads),
+                          panel.first + esp_part(channels, part + 1, threads));
     }
 #pragma omp for schedule(static)
     for (size_t task = 0; task < ranges * parts; task++) {
       const size_t range = task / parts, part = task % parts;
-      const esp_conv_outputs channels = {bias, esp_part(outputs, part, parts), esp_part(outputs, part + 1, parts),
-                                         plane, streams(y, lanes, blocks * outputs * plane)};
-      esp_conv_walk(&call, &channels, esp_part(rows, range, ranges), esp_part(rows, range + 1, ranges), x, y,
+      const esp_conv_outputs outputs = {bias, panel.first + esp_part(channels, part, parts),
+                                        panel.first + esp_part(channels, part + 1, parts), plane, stream};
+      esp_conv_walk(&call, &lists, &outputs, esp_part(rows, range, ranges), esp_part(rows, range + 1, ranges), x, y,
                     workspace + task * plan->band_floats);
     }
   }

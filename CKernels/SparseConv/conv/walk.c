@@ -43,17 +43,27 @@ static void flush(walk *walk) {
 }
 
 static void add_point(walk *walk, const float *in, float *out) {
-  walk->tile.in[walk->tile.points] = in;
+  walk->tile.in[walk->tile.points] = (const float *)((uintptr_t)in - walk->list->skipped * sizeof *in);
   walk->tile.out[walk->tile.points++] = out;
   if (walk->tile.points == esp_conv_points) flush(walk);
 }
 
+/// Outputs of a point: of as many adjacent columns as make up vectors, where few are computed twice at the end.
+static size_t point_floats(const esp_conv_plan *plan, const esp_conv_run *run) {
+  if (plan->lanes == 1 || run->step > 1 || run->in_step > 1) return plan->floats;
+  const size_t width = run->count * plan->lanes;
+  size_t floats = plan->lanes;
+  while (floats < 32 && (width % (2 * floats) == 0 || width >= 16 * floats)) floats *= 2;
+  return floats;
+}
+
 /// The columns of one run in one output row, whose first columns are at `in` and `out`.
 static void add_columns(walk *walk, const esp_conv_run *run, const float *in, float *out) {
-  const size_t lanes = walk->call->plan.lanes;
-  if (lanes == 1) {
+  const size_t lanes = walk->call->plan.lanes, floats = walk->tile.floats;
+  if (floats > lanes) {
     // The last point may overlap the one before.
-    const size_t width = run->count, floats = walk->tile.floats;
+    const size_t width = run->count * lanes;
+    out += run->first * lanes;
     for (size_t j = 0; j < width; j += floats) {
       if (j + floats > width && width >= floats) j = width - floats;
       add_point(walk, in + j, out + j);
@@ -118,19 +128,22 @@ static size_t rows_of_band(const esp_conv_plan *plan, size_t row, size_t last) {
   return smaller(rows, last - row);
 }
 
-void esp_conv_walk(const esp_conv_call *call, const esp_conv_outputs *outputs, size_t first, size_t last,
-                   const float *restrict x, float *restrict y, float *restrict band) {
+void esp_conv_walk(const esp_conv_call *call, const esp_conv_lists *lists, const esp_conv_outputs *outputs,
+                   size_t first, size_t last, const float *restrict x, float *restrict y, float *restrict band) {
   const esp_conv_plan *plan = &call->plan;
   segment segments[esp_conv_max_blocks];
-  walk walk = {.call = call, .outputs = outputs, .tile = {.floats = plan->floats}};
+  walk walk = {.call = call, .outputs = outputs};
   for (size_t row = first, rows; row < last; row += rows) {
     rows = rows_of_band(plan, row, last);
     const size_t count = fill_band(call, row, row + rows, x, y, band, segments);
-    for (size_t l = 0; l < esp_conv_lists(plan); l++) {
-      const size_t r = l / plan->columns.count, c = l % plan->columns.count;
-      const esp_conv_list list = esp_conv_list_at(call, l);
+    for (size_t pair = lists->panel.first_pair; pair < lists->panel.last_pair; pair++) {
+      const esp_conv_run *columns = plan->columns.runs + pair % plan->columns.count;
+      const esp_conv_list list = esp_conv_list_of(call->w, plan, lists, pair);
       walk.list = &list;
-      for (size_t s = 0; s < count; s++) add_rows(&walk, plan->rows.runs + r, plan->columns.runs + c, segments + s);
+      walk.tile.floats = point_floats(plan, columns);
+      for (size_t s = 0; s < count; s++) {
+        add_rows(&walk, plan->rows.runs + pair / plan->columns.count, columns, segments + s);
+      }
       flush(&walk);
     }
   }

@@ -24,9 +24,10 @@ typedef struct esp_conv_shape {
 /// Requires pad_top < kernel_height and pad_left < kernel_width.
 esp_conv_shape esp_conv_input_gradient_shape(const esp_conv_shape *forward);
 
-/// Number of floats that esp_sparse_conv_f32 needs as workspace: for each thread a zero-padded band of the input that
-/// fits in the second-level cache where one output row's does (nothing where the shape needs no padding), and one
-/// offset a connection.
+/// Number of floats that esp_sparse_conv_f32 needs as workspace: for each thread a band of the input, which fits in the
+/// second-level cache where one output row's does (nothing where the input is read where it lies), and, for all threads
+/// together, lists of connections. These take at most 16,384 floats or 4 (nnz + rows + columns), whichever is more, and
+/// beyond 16,384 fewer than rows * columns unless half of the connections or more are active.
 size_t esp_sparse_conv_workspace(const esp_conv_shape *shape, size_t nnz, size_t lanes, int threads);
 
 /// Y[b, o, y, x, l] := bias[o] + sum over connections (o; c, ky, kx) of w * Xpadded[b, c, y*stride+ky, x*stride+kx, l].
@@ -40,8 +41,10 @@ void esp_sparse_conv_f32(esp_isa isa, const esp_csr *w, const float *values, con
                          const esp_conv_shape *shape, size_t blocks, size_t lanes, const float *restrict x,
                          float *restrict y, float *restrict workspace, int threads);
 
-/// Number of floats that esp_sparse_conv_sddmm_f32 needs as workspace: for each thread a zero-padded tile of the input
-/// that takes half of a second-level cache, and for each connection an offset and up to three partial sums.
+/// Number of floats that esp_sparse_conv_sddmm_f32 needs as workspace: for each thread a tile (four numbers a tap, and,
+/// unless connections are so few that X is read in place, a zero-padded copy of some input that takes about half of a
+/// second-level cache), and up to three partial sums a connection, but fewer than rows * columns of these in all where
+/// rows * columns > 16384.
 size_t esp_sparse_conv_sddmm_workspace(const esp_conv_shape *shape, size_t nnz, size_t blocks, size_t lanes,
                                        int threads);
 
@@ -50,8 +53,16 @@ size_t esp_sparse_conv_sddmm_workspace(const esp_conv_shape *shape, size_t nnz, 
 ///
 /// D [blocks, out_channels, out_height, out_width, lanes]; X as above; G [nnz]; shape->input_dilation = 1. Overwrites
 /// G, allocates nothing. Bitwise equal for every `threads`: a connection's sum is taken over tiles that depend on
-/// shape, blocks and lanes alone, which are added up in order into at most four partial sums, and these by a fixed
-/// tree. Requires lanes in {1, 8, 16, 32}; X, D, G and workspace disjoint.
+/// shape, nnz, blocks and lanes alone, which are added up in order into at most four partial sums, and these by a fixed
+/// tree. As nnz decides how X is read, two patterns of different nnz may round a connection they share differently.
+///
+/// Connections may also be given products of D with zeros around X, and of X with zeros around D, which are zero unless
+/// D or X is not finite: an infinity or NaN in D may make G NaN at any connection of its output channel, one in X at
+/// any connection of its input channel, whether or not the connection's tap meets it. Finite D and X know no such
+/// effect.
+///
+/// Requires lanes in {1, 8, 16, 32}; X, D, G and workspace disjoint.
+///
 /// Cost: 2 * nnz * out_height * out_width * blocks * lanes FLOP (products with zero padding included).
 void esp_sparse_conv_sddmm_f32(esp_isa isa, const esp_csr *pattern, const esp_conv_shape *shape, size_t blocks,
                                size_t lanes, const float *restrict x, const float *restrict d, float *restrict g,

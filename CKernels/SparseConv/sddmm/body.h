@@ -36,21 +36,65 @@ ESP_VEC void row_products(const size_t count, const int fetch, const size_t floa
   }
 }
 
+/// The same for a row of one connection's window in an input that is read in place, `vectors` a position: a vector of
+/// each of in_place_sums accumulators comes from as many neighbouring positions as have them.
+enum { in_place_sums = 8 };
+
+ESP_VEC void row_in_place(const size_t vectors, size_t floats, const float *d, const float *x, size_t x_step,
+                          esp_vec *sum) {
+  const size_t positions = in_place_sums / vectors, lanes = vectors * esp_vec_floats, step = positions * lanes;
+  size_t i = 0;
+  for (; i + step <= floats; i += step, x += positions * x_step) {
+    ESP_UNROLL for (size_t u = 0; u < in_place_sums; u++) {
+      const esp_vec input = esp_vec_load(x + u / vectors * x_step + u % vectors * esp_vec_floats);
+      sum[u] = esp_vec_fma(esp_vec_load(d + i + u * esp_vec_floats), input, sum[u]);
+    }
+  }
+  ESP_UNROLL for (size_t p = 0; p + 1 < positions; p++) {
+    if (i + p * lanes >= floats) break;
+    ESP_UNROLL for (size_t v = 0; v < vectors; v++) {
+      const esp_vec delta = esp_vec_load(d + i + p * lanes + v * esp_vec_floats);
+      sum[p * vectors + v] =
+          esp_vec_fma(delta, esp_vec_load(x + p * x_step + v * esp_vec_floats), sum[p * vectors + v]);
+    }
+  }
+}
+
+/// The products of connection k, whose output channel's D is `d`, summed over a tile that is read in place.
+ESP_VEC esp_vec products_in_place(const size_t vectors, const esp_conv_sddmm_tile *tile, const float *d, uint64_t k) {
+  const esp_conv_sddmm_place at = esp_conv_sddmm_place_of(tile, k);
+  const size_t rows = at.window->rows, floats = at.window->floats;
+  esp_vec sum[in_place_sums];
+  ESP_UNROLL for (size_t u = 0; u < in_place_sums; u++) sum[u] = esp_vec_zero();
+  for (size_t s = 0; s < tile->segments; s++) {
+    const float *delta = d + at.window->d + s * tile->d_segment, *x = at.x + at.window->x + s * tile->x_segment;
+    for (size_t r = 0; r < rows; r++, delta += tile->d_row, x += tile->x_row) {
+      row_in_place(vectors, floats, delta, x, tile->x_step, sum);
+    }
+  }
+  ESP_UNROLL for (size_t half = in_place_sums / 2; half >= 1; half /= 2) {
+    ESP_UNROLL for (size_t u = 0; u < half; u++) sum[u] = esp_vec_add(sum[u], sum[u + half]);
+  }
+  return sum[0];
+}
+
 /// result[c] := the products of `count` connections from k on, which share the output channel whose D is `d`, summed
 /// over the tile.
 ESP_VEC void window_products_of(const size_t count, const int fetch, const size_t floats,
                                 const esp_conv_sddmm_tile *tile, const float *d, uint64_t k, size_t ahead,
                                 esp_vec *result) {
+  const size_t rows = tile->windows->rows;
   esp_vec sum[8][accumulators];
   const float *x[8];
   ESP_UNROLL for (size_t c = 0; c < count; c++) {
-    x[c] = tile->x + tile->offsets[k + c];
+    const esp_conv_sddmm_place at = esp_conv_sddmm_place_of(tile, k + c);
+    x[c] = at.x + at.window->x;
     ESP_UNROLL for (size_t u = 0; u < accumulators; u++) sum[c][u] = esp_vec_zero();
   }
   for (size_t s = 0; s < tile->segments; s++) {
     const float *row = d + s * tile->d_segment;
     size_t at = s * tile->x_segment;
-    for (size_t r = 0; r < tile->rows; r++, row += tile->d_row, at += tile->x_row) {
+    for (size_t r = 0; r < rows; r++, row += tile->d_row, at += tile->x_row) {
       row_products(count, fetch, floats, row, x, at, ahead, sum);
     }
   }
@@ -66,9 +110,15 @@ ESP_VEC void window_products(const size_t count, const size_t floats, const esp_
   }
 }
 
-/// The same for up to `most` connections at a time; returns how many.
-ESP_VEC size_t some_products(const size_t most, const size_t floats, const esp_conv_sddmm_tile *tile, const float *d,
-                             uint64_t k, uint64_t end, size_t ahead, esp_vec *result) {
+/// The same for up to `most` connections at a time, or for one where X is read in place, `vectors` a position; returns
+/// how many.
+ESP_VEC size_t some_products(const size_t most, const size_t vectors, const size_t floats,
+                             const esp_conv_sddmm_tile *tile, const float *d, uint64_t k, uint64_t end, size_t ahead,
+                             esp_vec *result) {
+  if (vectors > 0) {
+    result[0] = products_in_place(vectors > 0 ? vectors : 1, tile, d, k);
+    return 1;
+  }
   if (most > 4 && end - k >= most) {
     window_products(most, floats, tile, d, k, ahead, result);
     return most;
@@ -113,8 +163,8 @@ ESP_VEC void flush(pending *wait, int accumulate, float *restrict g) {
   }
 }
 
-ESP_VEC void tile_connections(const size_t most, const size_t floats, const esp_conv_sddmm_tile *tile, uint64_t first,
-                              uint64_t last, float *restrict g) {
+ESP_VEC void tile_connections(const size_t most, const size_t vectors, const size_t floats,
+                              const esp_conv_sddmm_tile *tile, uint64_t first, uint64_t last, float *restrict g) {
   const esp_csr *pattern = tile->pattern;
   const int all = tile->first_column == 0 && tile->last_column >= pattern->columns;
   pending wait;
@@ -129,8 +179,8 @@ ESP_VEC void tile_connections(const size_t most, const size_t floats, const esp_
     if (end > last) end = last;
     size_t ahead = o + 1 < pattern->rows ? tile->d_channel : 0;
     while (k < end) {
-      const size_t count =
-          some_products(most, floats, tile, tile->d + o * tile->d_channel, k, end, ahead, wait.products + wait.count);
+      const size_t count = some_products(most, vectors, floats, tile, tile->d + o * tile->d_channel, k, end, ahead,
+                                         wait.products + wait.count);
       for (size_t i = 0; i < count; i++) wait.connections[wait.count + i] = k + i;
       wait.count += count;
       k += count;
@@ -145,14 +195,15 @@ ESP_VEC void tile_connections(const size_t most, const size_t floats, const esp_
 ESP_VEC void tile_connections_of_length(const size_t most, const esp_conv_sddmm_tile *tile, uint64_t first,
                                         uint64_t last, float *restrict g) {
   if (first == last) return;
-  switch (tile->floats) {
-    case 64:
-      tile_connections(most, 64, tile, first, last, g);
-      break;
-    case 128:
-      tile_connections(most, 128, tile, first, last, g);
-      break;
-    default:
-      tile_connections(most, tile->floats, tile, first, last, g);
+  if (tile->lanes == 32) {
+    tile_connections(most, 32 / esp_vec_floats, 0, tile, first, last, g);
+  } else if (tile->lanes == 16) {
+    tile_connections(most, 16 / esp_vec_floats, 0, tile, first, last, g);
+  } else if (tile->windows->floats == 64) {
+    tile_connections(most, 0, 64, tile, first, last, g);
+  } else if (tile->windows->floats == 128) {
+    tile_connections(most, 0, 128, tile, first, last, g);
+  } else {
+    tile_connections(most, 0, tile->windows->floats, tile, first, last, g);
   }
 }

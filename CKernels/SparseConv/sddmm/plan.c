@@ -8,6 +8,10 @@
 /// first-level cache; and how many of the latter are worth the cost of starting on a connection.
 static const size_t input_limit = 256 * 1024, delta_limit = 8 * 1024, delta_least = 512;
 
+/// How often a pixel must be used for its copy to pay; sooner where channels are so large (often a power of two) that
+/// many of them share a few lines of the caches, while the copy's rows lie close together.
+static const size_t least_uses = 14, least_uses_if_large = 5, large_channel = 16 * 1024;
+
 static size_t smaller(size_t a, size_t b) {
   return a < b ? a : b;
 }
@@ -28,11 +32,11 @@ static size_t phase_length(size_t outputs, size_t kernel, size_t stride, size_t 
   return larger(smaller(read, (pad + in - 1) / stride + 1), unshared);
 }
 
-/// Output rows of a band and input channels of a chunk: a band is as high as keeps all of its input and one channel's D
-/// in their caches, but high enough for delta_least floats and for little overlap of the input; then so many channels.
-static void choose_band(esp_conv_sddmm_plan *plan, const esp_conv_shape *shape) {
+/// Output rows of a band and input channels of a chunk, of which x_row floats are read for one output row: a band is as
+/// high as keeps all of its input and one channel's D in their caches, but high enough for delta_least floats and for
+/// little overlap of the input; then so many channels.
+static void choose_band(esp_conv_sddmm_plan *plan, const esp_conv_shape *shape, size_t x_row) {
   const size_t d_row = plan->width * plan->lanes, halo = (shape->kernel_height - 1) / shape->stride;
-  const size_t x_row = plan->row * plan->row_phases * plan->col_phases;  // of one channel, for one output row
   const size_t fitting = input_limit / (shape->in_channels * x_row);
   const size_t rows = smaller(delta_limit / d_row, fitting > halo ? fitting - halo : 0);
   const size_t least = larger(quotient_up(delta_least, d_row), 2 * halo);
@@ -52,7 +56,46 @@ static size_t choose_group(const esp_conv_sddmm_plan *plan, size_t blocks) {
   return larger(smaller(fitting, blocks / 2), 1);
 }
 
-esp_conv_sddmm_plan esp_conv_sddmm_plan_make(const esp_conv_shape *shape, size_t blocks, size_t lanes) {
+/// The phases of the input's copy, and a thread's workspace for it.
+static void choose_copy(esp_conv_sddmm_plan *plan, const esp_conv_shape *shape) {
+  const size_t stride = shape->stride;
+  plan->pointwise = plan->taps == 1 && stride == 1 && shape->pad_top == 0 && shape->pad_left == 0 &&
+                    shape->in_height == shape->out_height && shape->in_width == shape->out_width;
+  if (plan->pointwise) {
+    plan->height = plan->in_height = shape->in_height * shape->in_width;
+    plan->width = plan->in_width = 1;
+  }
+  plan->row = plan->lanes * phase_length(plan->width, shape->kernel_width, stride, shape->pad_left, plan->in_width);
+  choose_band(plan, shape, plan->row * plan->row_phases * plan->col_phases);
+  const size_t rows = plan->bands == 1
+                          ? phase_length(plan->height, shape->kernel_height, stride, shape->pad_top, plan->in_height)
+                          : plan->band_rows + (shape->kernel_height - 1) / stride;
+  plan->plane = rows * plan->row;
+  plan->channel = plan->plane * plan->row_phases * plan->col_phases;
+  // Behind the last channel lies the padding that its last rows overhang into.
+  plan->segment = plan->chunk * plan->channel + shape->pad_top * plan->row + (shape->pad_left + 1) * plan->lanes;
+  plan->segment = quotient_up(plan->segment, 16) * 16;
+}
+
+static void choose_in_place(esp_conv_sddmm_plan *plan, const esp_conv_shape *shape) {
+  plan->row = shape->stride * plan->in_width * plan->lanes;
+  choose_band(plan, shape, plan->row);
+  plan->channel = plan->in_height * plan->in_width * plan->lanes;
+  plan->segment = shape->in_channels * plan->channel;
+}
+
+/// At most four, and fewer where they would take as much as a dense weight matrix that is not small.
+static size_t choose_partial_sums(const esp_conv_shape *shape, uint64_t nnz, size_t units) {
+  const size_t taps = shape->kernel_height * shape->kernel_width;
+  const size_t dense = shape->out_channels * shape->in_channels * taps;
+  size_t sums = larger(smaller(units, 4), 1);
+  if (dense > 16 * 1024) {
+    while (sums > 1 && (sums - 1) * nnz >= dense) sums--;
+  }
+  return sums;
+}
+
+esp_conv_sddmm_plan esp_conv_sddmm_plan_make(const esp_conv_shape *shape, uint64_t nnz, size_t blocks, size_t lanes) {
   const size_t stride = shape->stride, taps = shape->kernel_height * shape->kernel_width;
   esp_conv_sddmm_plan plan = {
       .lanes = lanes,
@@ -63,49 +106,74 @@ esp_conv_sddmm_plan esp_conv_sddmm_plan_make(const esp_conv_shape *shape, size_t
       .col_phases = smaller(stride, shape->kernel_width),
       .in_height = shape->in_height,
       .in_width = shape->in_width,
+      .tap_floats = taps * (sizeof(esp_conv_sddmm_window) / sizeof(float)),
   };
-  plan.pointwise = taps == 1 && stride == 1 && shape->pad_top == 0 && shape->pad_left == 0 &&
-                   shape->in_height == shape->out_height && shape->in_width == shape->out_width;
-  if (plan.pointwise) {
-    plan.height = plan.in_height = shape->in_height * shape->in_width;
-    plan.width = plan.in_width = 1;
-  }
-  plan.row = lanes * phase_length(plan.width, shape->kernel_width, stride, shape->pad_left, plan.in_width);
-  choose_band(&plan, shape);
-  const size_t rows = plan.bands == 1
-                          ? phase_length(plan.height, shape->kernel_height, stride, shape->pad_top, plan.in_height)
-                          : plan.band_rows + (shape->kernel_height - 1) / stride;
-  plan.plane = rows * plan.row;
-  plan.channel = plan.plane * plan.row_phases * plan.col_phases;
-  // Behind the last channel lies the padding that its last rows overhang into.
-  plan.segment = plan.chunk * plan.channel + shape->pad_top * plan.row + (shape->pad_left + 1) * lanes;
-  plan.segment = quotient_up(plan.segment, 16) * 16;
+  choose_in_place(&plan, shape);
+  const size_t least = plan.channel < large_channel ? least_uses : least_uses_if_large;
+  plan.in_place = lanes >= 16 && nnz < least * shape->in_channels * stride * stride;
+  if (!plan.in_place) choose_copy(&plan, shape);
   plan.group = choose_group(&plan, blocks);
   plan.units = quotient_up(blocks, plan.group) * plan.bands;
-  plan.partial_sums = larger(smaller(plan.units, 4), 1);
-  plan.x_floats = plan.group * plan.segment;
+  plan.partial_sums = choose_partial_sums(shape, nnz, plan.units);
+  plan.x_floats = plan.in_place ? 0 : plan.group * plan.segment;
   plan.d_row = plan.width * lanes;
-  if (lanes < 32 && plan.d_row < 128 && plan.d_row != plan.row) {
+  if (!plan.in_place && lanes < 32 && plan.d_row < 128 && plan.d_row != plan.row) {
     plan.d_row = plan.row;
     plan.d_floats = quotient_up(plan.group * shape->out_channels * plan.band_rows * plan.row, 16) * 16;
   }
-  assert(plan.segment <= UINT32_MAX);
+  assert(plan.channel <= UINT32_MAX && plan.height * plan.d_row <= UINT32_MAX);
   return plan;
 }
 
-void esp_conv_sddmm_offsets(const esp_csr *pattern, const esp_conv_shape *shape, const esp_conv_sddmm_plan *plan,
-                            uint64_t first, uint64_t last, uint32_t *restrict offsets) {
-  const uint32_t taps = (uint32_t)plan->taps, width = (uint32_t)shape->kernel_width;
+/// Output positions [first, last) along one axis whose input for one tap lies inside the image.
+typedef struct axis_window {
+  size_t first, last;
+} axis_window;
+
+static size_t first_at_least(size_t bound, size_t stride, size_t tap, size_t pad) {
+  return bound + pad > tap ? quotient_up(bound + pad - tap, stride) : 0;
+}
+
+/// Of the positions [first, last); empty where first == last.
+static axis_window axis_window_make(size_t first, size_t last, size_t in, size_t stride, size_t tap, size_t pad) {
+  const axis_window window = {larger(first, first_at_least(0, stride, tap, pad)),
+                              smaller(last, first_at_least(in, stride, tap, pad))};
+  return window.first < window.last ? window : (axis_window){first, first};
+}
+
+/// The window of tap (ky, kx) of an input that is read in place.
+static esp_conv_sddmm_window clipped_window(const esp_conv_shape *shape, const esp_conv_sddmm_plan *plan, size_t top,
+                                            size_t rows, size_t ky, size_t kx) {
   const size_t stride = shape->stride;
-  const esp_divider by_taps = esp_divider_make(taps), by_width = esp_divider_make(width);
-  const esp_divider by_chunk = esp_divider_make((uint32_t)plan->chunk), by_stride = esp_divider_make((uint32_t)stride);
-  for (uint64_t k = first; k < last; k++) {
-    const uint32_t column = pattern->column_indices[k], c = esp_divide(column, by_taps), tap = column - c * taps;
-    const uint32_t ky = esp_divide(tap, by_width), kx = tap - ky * width;
-    const size_t down = esp_divide(ky, by_stride), right = esp_divide(kx, by_stride);
-    const size_t phase = (ky - down * stride) * plan->col_phases + kx - right * stride;
-    const size_t in_chunk = c - esp_divide(c, by_chunk) * plan->chunk;
-    offsets[k] = (uint32_t)(in_chunk * plan->channel + phase * plan->plane + down * plan->row + right * plan->lanes);
+  const axis_window y = axis_window_make(top, top + rows, plan->in_height, stride, ky, shape->pad_top);
+  const axis_window x = axis_window_make(0, plan->width, plan->in_width, stride, kx, shape->pad_left);
+  if (y.first == y.last || x.first == x.last) return (esp_conv_sddmm_window){0};
+  const size_t i = y.first * stride + ky - shape->pad_top, j = x.first * stride + kx - shape->pad_left;
+  return (esp_conv_sddmm_window){
+      .d = (uint32_t)((y.first - top) * plan->d_row + x.first * plan->lanes),
+      .x = (uint32_t)((i * plan->in_width + j) * plan->lanes),
+      .rows = (uint32_t)(y.last - y.first),
+      .floats = (uint32_t)((x.last - x.first) * plan->lanes),
+  };
+}
+
+void esp_conv_sddmm_windows(const esp_conv_shape *shape, const esp_conv_sddmm_plan *plan, size_t top, size_t rows,
+                            esp_conv_sddmm_window *restrict windows) {
+  const size_t stride = shape->stride, width = plan->width * plan->lanes;
+  // Where D's rows are as long as the copy's, all of them are one row.
+  const int one_row = plan->d_row == plan->row;
+  for (size_t tap = 0; tap < plan->taps; tap++) {
+    const size_t ky = tap / shape->kernel_width, kx = tap % shape->kernel_width;
+    if (plan->in_place) {
+      windows[tap] = clipped_window(shape, plan, top, rows, ky, kx);
+      continue;
+    }
+    const size_t phase = ky % stride * plan->col_phases + kx % stride;
+    windows[tap] = (esp_conv_sddmm_window){
+        .x = (uint32_t)(phase * plan->plane + ky / stride * plan->row + kx / stride * plan->lanes),
+        .rows = (uint32_t)(one_row ? 1 : rows),
+        .floats = (uint32_t)(one_row ? width + (rows - 1) * plan->d_row : width),
+    };
   }
 }
 

@@ -1,13 +1,16 @@
 #include "conv_sddmm.h"
 
-/// Sum of D * X over one connection's window; d and x point to its start.
-static float window_sum(const esp_conv_sddmm_tile *tile, const float *restrict d, const float *restrict x) {
+/// Sum of D * X over one connection's window; d points to the output channel's start.
+static float window_sum(const esp_conv_sddmm_tile *tile, const float *restrict d, esp_conv_sddmm_place at) {
+  const size_t floats = at.window->floats, run = tile->lanes > 0 ? tile->lanes : floats;
   float sum = 0;
   for (size_t s = 0; s < tile->segments; s++) {
-    for (size_t r = 0; r < tile->rows; r++) {
-      const float *delta = d + s * tile->d_segment + r * tile->d_row;
-      const float *input = x + s * tile->x_segment + r * tile->x_row;
-      for (size_t i = 0; i < tile->floats; i++) sum += delta[i] * input[i];
+    for (size_t r = 0; r < at.window->rows; r++) {
+      const float *delta = d + at.window->d + s * tile->d_segment + r * tile->d_row;
+      const float *input = at.x + at.window->x + s * tile->x_segment + r * tile->x_row;
+      for (size_t i = 0; i < floats; i += run, input += tile->x_step) {
+        for (size_t l = 0; l < run; l++) sum += delta[i + l] * input[l];
+      }
     }
   }
   return sum;
@@ -21,7 +24,7 @@ void esp_conv_sddmm_connections_scalar(const esp_conv_sddmm_tile *tile, uint64_t
     while (k >= tile->pattern->row_starts[o + 1]) o++;
     const uint32_t column = tile->pattern->column_indices[k];
     if (column < tile->first_column || column >= tile->last_column) continue;
-    const float sum = window_sum(tile, tile->d + o * tile->d_channel, tile->x + tile->offsets[k]);
+    const float sum = window_sum(tile, tile->d + o * tile->d_channel, esp_conv_sddmm_place_of(tile, k));
     g[k] = tile->accumulate ? g[k] + sum : sum;
   }
 }

@@ -15,8 +15,7 @@ typedef struct sddmm_call {
   esp_conv_sddmm_plan plan;
   size_t blocks;
   const float *x, *d;
-  float *g, *sums;    // partial sum p > 0 lies at sums + (p - 1) * nnz; sum 0 in g
-  uint32_t *offsets;  // [nnz]
+  float *g, *sums;  // partial sum p > 0 lies at sums + (p - 1) * nnz; sum 0 in g
 } sddmm_call;
 
 /// Output rows [top, top + rows) of the blocks [block, block + blocks).
@@ -33,37 +32,41 @@ static unit_range range_of_unit(const sddmm_call *call, size_t unit) {
   return range;
 }
 
-/// The tile of a unit without its input: D where it lies, or copied to `space`.
+/// A thread's workspace: the input's copy, D's and the windows.
+static size_t space_of_thread(const esp_conv_sddmm_plan *plan) {
+  return plan->x_floats + plan->d_floats + plan->tap_floats;
+}
+
+/// The tile of a unit without its input: D where it lies, or copied.
 static esp_conv_sddmm_tile tile_make(const sddmm_call *call, unit_range range, float *restrict space) {
   const esp_conv_sddmm_plan *plan = &call->plan;
   const size_t d_row = plan->width * plan->lanes, d_block = call->shape->out_channels * plan->height * d_row;
+  float *d_copy = space + plan->x_floats;
+  esp_conv_sddmm_window *windows = (esp_conv_sddmm_window *)(d_copy + plan->d_floats);
+  esp_conv_sddmm_windows(call->shape, plan, range.top, range.rows, windows);
   esp_conv_sddmm_tile tile = {
       .pattern = call->pattern,
-      .offsets = call->offsets,
+      .by_taps = esp_divider_make((uint32_t)plan->taps),
+      .windows = windows,
       .d = call->d + range.block * d_block + range.top * d_row,
       .segments = range.blocks,
-      .rows = range.rows,
-      .floats = d_row,
+      .lanes = plan->in_place ? plan->lanes : 0,
+      .x_step = plan->in_place ? call->shape->stride * plan->lanes : 0,
       .d_channel = plan->height * d_row,
+      .x_channel = plan->channel,
       .d_segment = d_block,
       .x_segment = plan->segment,
-      .d_row = d_row,
+      .d_row = plan->d_row,
       .x_row = plan->row,
   };
-  if (plan->d_floats > 0) {
-    tile.d_row = plan->d_row;
-    tile.d_channel = range.rows * plan->d_row;
-    tile.d_segment = call->shape->out_channels * tile.d_channel;
-    for (size_t b = 0; b < range.blocks; b++) {
-      esp_conv_sddmm_copy_delta(call->shape, plan, call->d + (range.block + b) * d_block, range.top, range.rows,
-                                space + b * tile.d_segment);
-    }
-    tile.d = space;
+  if (plan->d_floats == 0) return tile;
+  tile.d_channel = range.rows * plan->d_row;
+  tile.d_segment = call->shape->out_channels * tile.d_channel;
+  for (size_t b = 0; b < range.blocks; b++) {
+    esp_conv_sddmm_copy_delta(call->shape, plan, call->d + (range.block + b) * d_block, range.top, range.rows,
+                              d_copy + b * tile.d_segment);
   }
-  if (tile.d_row == tile.x_row) {
-    tile.floats += (tile.rows - 1) * tile.d_row;
-    tile.rows = 1;
-  }
+  tile.d = d_copy;
   return tile;
 }
 
@@ -74,13 +77,13 @@ static void run_unit(const sddmm_call *call, size_t unit, int accumulate, uint64
   const esp_conv_sddmm_plan *plan = &call->plan;
   const size_t in_block = shape->in_channels * shape->in_height * shape->in_width * plan->lanes;
   const unit_range range = range_of_unit(call, unit);
-  esp_conv_sddmm_tile tile = tile_make(call, range, space + plan->x_floats);
-  tile.x = space;
+  esp_conv_sddmm_tile tile = tile_make(call, range, space);
   tile.accumulate = accumulate;
   for (size_t chunk = 0; chunk < plan->chunks; chunk++) {
     const size_t channel = chunk * plan->chunk, left = shape->in_channels - channel;
     const size_t end = channel + (left < plan->chunk ? left : plan->chunk);
-    for (size_t b = 0; b < range.blocks; b++) {
+    tile.x = plan->in_place ? call->x + range.block * in_block + channel * plan->channel : space;
+    for (size_t b = 0; b < range.blocks && !plan->in_place; b++) {
       esp_conv_sddmm_copy_input(shape, plan, call->x + (range.block + b) * in_block, channel, end, range.top,
                                 space + b * plan->segment);
     }
@@ -120,8 +123,8 @@ static void add_partial_sums(const sddmm_call *call, uint64_t first, uint64_t la
 
 size_t esp_sparse_conv_sddmm_workspace(const esp_conv_shape *shape, size_t nnz, size_t blocks, size_t lanes,
                                        int threads) {
-  const esp_conv_sddmm_plan plan = esp_conv_sddmm_plan_make(shape, blocks, lanes);
-  return (size_t)threads * (plan.x_floats + plan.d_floats) + plan.partial_sums * nnz;
+  const esp_conv_sddmm_plan plan = esp_conv_sddmm_plan_make(shape, nnz, blocks, lanes);
+  return (size_t)threads * space_of_thread(&plan) + (plan.partial_sums - 1) * nnz;
 }
 
 void esp_sparse_conv_sddmm_f32(esp_isa isa, const esp_csr *pattern, const esp_conv_shape *shape, size_t blocks,
@@ -131,23 +134,17 @@ void esp_sparse_conv_sddmm_f32(esp_isa isa, const esp_csr *pattern, const esp_co
   assert(lanes == 1 || lanes == 8 || lanes == 16 || lanes == 32);
   assert(pattern->rows == shape->out_channels && shape->input_dilation == 1);
   assert(pattern->columns == shape->in_channels * shape->kernel_height * shape->kernel_width);
-  const esp_conv_sddmm_plan plan = esp_conv_sddmm_plan_make(shape, blocks, lanes);
-  const uint64_t nnz = pattern->row_starts[pattern->rows], all = plan.partial_sums * nnz;
-  const size_t space = plan.x_floats + plan.d_floats;
-  uint32_t *offsets = (uint32_t *)(workspace + (size_t)threads * space);
-  float *sums = workspace + (size_t)threads * space + nnz;
-  const sddmm_call call = {variants[isa], pattern, shape, plan, blocks, x, d, g, sums, offsets};
+  const uint64_t nnz = pattern->row_starts[pattern->rows];
+  const esp_conv_sddmm_plan plan = esp_conv_sddmm_plan_make(shape, nnz, blocks, lanes);
+  const uint64_t all = plan.partial_sums * nnz;
+  const size_t space = space_of_thread(&plan);
+  const sddmm_call call = {variants[isa], pattern, shape, plan, blocks, x, d, g, workspace + threads * space};
   if (blocks == 0) {
     memset(g, 0, nnz * sizeof *g);
     return;
   }
 #pragma omp parallel num_threads(threads)
   {
-#pragma omp for schedule(static)
-    for (int part = 0; part < threads; part++) {
-      esp_conv_sddmm_offsets(pattern, shape, &plan, esp_part(nnz, part, threads), esp_part(nnz, part + 1, threads),
-                             offsets);
-    }
 #pragma omp for schedule(static)
     for (int part = 0; part < threads; part++) {
       run_range(&call, esp_part(all, part, threads), esp_part(all, part + 1, threads), workspace + part * space);

@@ -1,0 +1,51 @@
+import Espalier
+
+/// Measured times in seconds, sorted.
+struct Samples {
+  private let sorted: [Double]
+
+  /// - Precondition: not empty.
+  init(_ seconds: [Double]) { sorted = seconds.sorted() }
+
+  var count: Int { sorted.count }
+  var least: Double { sorted[0] }
+  var median: Double { (sorted[(count - 1) / 2] + sorted[count / 2]) / 2 }
+  /// Half the distance between the quartiles, in proportion to the median.
+  var spread: Double { (sorted[(count * 3) / 4] - sorted[count / 4]) / 2 / max(median, 1e-12) }
+}
+
+/// How long to measure.
+public struct MeasurementBudget: Sendable, Hashable {
+  /// Seconds for one case, setting up not counted; at least `repetitions` are made all the same.
+  public var seconds: Double
+  public var repetitions: ClosedRange<Int>
+
+  public init(seconds: Double, repetitions: ClosedRange<Int>) {
+    self.seconds = seconds
+    self.repetitions = repetitions
+  }
+
+  public static let full = MeasurementBudget(seconds: 0.8, repetitions: 5...60)
+  public static let quick = MeasurementBudget(seconds: 0.15, repetitions: 3...30)
+  /// One repetition of everything.
+  public static let single = MeasurementBudget(seconds: 0, repetitions: 1...1)
+}
+
+extension KernelRun {
+  /// Times the sparse and the dense product in turn, after one run of each that does not count.
+  func measure(_ budget: MeasurementBudget, withDense: Bool = true) throws -> (sparse: Samples, dense: Samples?) {
+    let clock = ContinuousClock()
+    try sparse()()
+    if withDense { dense() }
+    let end = clock.now + .seconds(budget.seconds)
+    var sparseTimes: [Double] = []
+    var denseTimes: [Double] = []
+    repeat {
+      let run = try sparse()
+      sparseTimes.append(try clock.measure { try run() }.seconds)
+      if withDense { denseTimes.append(clock.measure { dense() }.seconds) }
+    } while sparseTimes.count < budget.repetitions.upperBound
+      && (sparseTimes.count < budget.repetitions.lowerBound || clock.now < end)
+    return (Samples(sparseTimes), withDense ? Samples(denseTimes) : nil)
+  }
+}
