@@ -34,14 +34,14 @@ sanitize: packages
 
 # The kernels' NEON variants, cross-compiled and run under qemu. KERNEL_SOURCES are those that have variants of their own.
 CROSS = aarch64-linux-gnu
-KERNEL_FOLDERS = Runtime SparseMatmul SparseConv
+KERNEL_FOLDERS = Runtime SparseMatmul SparseConv Sampling Layers
 KERNEL_SOURCES = $(shell git ls-files $(KERNEL_FOLDERS:%='CKernels/%/*.c'))
 
 test-neon: PACKAGES += gcc-$(CROSS) libc6-dev-arm64-cross qemu-user
 test-neon: packages
 	mkdir -p .build-neon
 	$(CROSS)-gcc -O2 -std=c11 -fopenmp -Wall -Wextra -Wno-unknown-pragmas $(foreach f,$(KERNEL_FOLDERS),-ICKernels/$f/include -ICKernels/$f) \
-		$(KERNEL_SOURCES) Tests/Cross/main.c -lm -o .build-neon/kernels
+		$(KERNEL_SOURCES) Tests/Cross/*.c -lm -o .build-neon/kernels
 	qemu-aarch64 -L /usr/$(CROSS) .build-neon/kernels
 
 packages:
@@ -53,7 +53,7 @@ packages:
 		$(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y $$missing; \
 	fi
 
-C_FILES = $(shell git ls-files 'CKernels/*.c' 'CKernels/*.h' 'Tests/*.c')
+C_FILES = $(shell git ls-files 'CKernels/*.c' 'CKernels/*.h' 'Tests/*.c' 'Tests/*.h')
 SWIFT_FILES = Package.swift Sources Tests
 
 # Rewrites the sources as the formatters' settings (.clang-format, .swift-format) say.

@@ -1,11 +1,13 @@
-/// Every vector variant of the sparse kernels against plain loops in double, without Swift: what `make test-neon`
-/// builds for another architecture and runs under qemu. On the machine itself KernelTests does this and more.
+/// Every vector variant of the sparse kernels and of attention against plain loops in double, without Swift: what `make
+/// test-neon` builds for another architecture and runs under qemu. On the machine itself KernelTests does this and
+/// more.
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "check.h"
 #include "esp_sparse_conv.h"
 
 static uint64_t state = 17;
@@ -16,14 +18,14 @@ static double uniform(void) {
   return (double)(state >> 40) / (1 << 24);
 }
 
-static float *signed_floats(size_t n) {
+float *signed_floats(size_t n) {
   float *x = malloc((n + 1) * sizeof *x);
   for (size_t i = 0; i < n; i++) x[i] = (float)(2 * uniform() - 1);
   return x;
 }
 
 /// Aligned, so that large outputs are written past the caches.
-static float *nans(size_t n) {
+float *nans(size_t n) {
   float *x = aligned_alloc(64, (n / 16 + 1) * 64);
   for (size_t i = 0; i < n; i++) x[i] = NAN;
   return x;
@@ -48,9 +50,8 @@ static void free_csr(esp_csr w) {
   free((void *)w.column_indices);
 }
 
-/// Fails where `found` is further from `expected` than n sums of rounded products of size `magnitude` can be.
-static void expect_close(const char *what, esp_isa isa, const float *found, const double *expected,
-                         const double *magnitude, size_t n) {
+void expect_close(const char *what, esp_isa isa, const float *found, const double *expected, const double *magnitude,
+                  size_t n) {
   checks++;
   for (size_t i = 0; i < n; i++) {
     const double bound = 64 * 1.2e-7 * magnitude[i] + 1e-30;
@@ -61,7 +62,7 @@ static void expect_close(const char *what, esp_isa isa, const float *found, cons
   }
 }
 
-static void expect_same_bits(const char *what, esp_isa isa, const float *a, const float *b, size_t n) {
+void expect_same_bits(const char *what, esp_isa isa, const float *a, const float *b, size_t n) {
   checks++;
   if (memcmp(a, b, n * sizeof *a) == 0) return;
   printf("%s, %s: differs with the number of threads\n", what, esp_isa_name(isa));
@@ -233,6 +234,8 @@ int main(void) {
         check_linear((esp_isa)isa, 9, 700, 0.5, blocks, lanes);
         check_linear((esp_isa)isa, 300, 17, 0.02, blocks, lanes);
       }
+      check_attention((esp_isa)isa, 2, 2, 8, 7, lanes);
+      check_attention((esp_isa)isa, 1, 1, 64, 33, lanes);
       check_conv((esp_isa)isa, 3, 8, 9, 7, 3, 1, 1, 2, lanes);
       check_conv((esp_isa)isa, 16, 5, 6, 33, 3, 2, 1, 2, lanes);
       check_conv((esp_isa)isa, 20, 19, 4, 5, 1, 1, 0, 2, lanes);
