@@ -1,3 +1,4 @@
+#include "../../Sampling/random/philox.h"
 #include "elementwise/elementwise.h"
 #include "reduce.h"
 
@@ -28,30 +29,48 @@ ESP_TARGET static void relu_backward(const float *restrict y, const float *restr
     FOR_RUNS(first, last, RUN(dx, i) = (float_run)((int_run)CONST_RUN(d, i) & (int_run)(CONST_RUN(y, i) > 0)),
              dx[i] = y[i] > 0 ? d[i] : 0)}
 
-ESP_TARGET static void add(const float *restrict x, size_t first, size_t last, float *restrict accumulator) {
-  FOR_RUNS(first, last, RUN(accumulator, i) += CONST_RUN(x, i), accumulator[i] += x[i])
+ESP_TARGET static void add(const float *restrict x, size_t first, size_t last, float *restrict accumulator){
+    FOR_RUNS(first, last, RUN(accumulator, i) += CONST_RUN(x, i), accumulator[i] += x[i])}
+
+/// words[w][l] := word w of the stream's block that holds number first + l * features, for all lanes.
+ESP_TARGET ESP_INLINE
+    void draw_lanes(esp_random_key key, uint64_t first, size_t features, size_t lanes, uint32_t words[4][32]) {
+  uint32_t block[4][8];
+  size_t l = 0;
+  for (; l + 8 <= lanes; l += 8) {
+    random_blocks(8, key, first + l * features, features, block);
+    for (size_t w = 0; w < 4; w++) memcpy(words[w] + l, block[w], sizeof block[w]);
+  }
+  for (; l < lanes; l++) {
+    random_blocks(1, key, first + l * features, features, block);
+    for (size_t w = 0; w < 4; w++) words[w][l] = block[w][0];
+  }
 }
 
-enum { DROPOUT_RUN = 32 };  // features whose numbers are drawn at a time
-
+/// Up to four features at a time; where features are a multiple of four, so that all lanes are equally far in their
+/// blocks of the stream, those of one block.
 ESP_TARGET static void dropout(esp_random_key key, float probability, const float *restrict x, size_t features,
                                size_t lanes, size_t first, size_t last, float *restrict y) {
-  float draws[32][DROPOUT_RUN];
   const float kept = 1 - probability;
-  for (size_t item = first; item < last;) {
-    const size_t block = item / features, feature = item % features;
-    size_t run = last - item < DROPOUT_RUN ? last - item : DROPOUT_RUN;
-    if (run > features - feature) run = features - feature;
-    for (size_t l = 0; l < lanes; l++)
-      esp_random_uniform_f32(key, (block * lanes + l) * features + feature, run, 0, 1, draws[l]);
-    for (size_t i = 0; i < run; i++) {
-      const size_t row = (item + i) * lanes;
+  uint32_t words[8][32], own[32];
+  for (size_t item = first, count; item < last; item += count) {
+    const size_t block = item / features, feature = item % features, left = features - feature;
+    const uint64_t number = (uint64_t)block * lanes * features + feature;
+    const int even = features % 4 == 0;
+    count = even ? 4 - feature % 4 : left < 4 ? left : 4;
+    if (count > last - item) count = last - item;
+    draw_lanes(key, number, features, lanes, words);
+    if (!even) draw_lanes(key, number + 4, features, lanes, words + 4);
+    for (size_t i = 0; i < count; i++) {
+      const float *restrict from = x + (item + i) * lanes;
+      float *restrict to = y + (item + i) * lanes;
+      const uint32_t *word = even ? words[number % 4 + i] : own;
+      for (size_t l = 0; l < lanes && !even; l++) own[l] = words[(number + l * features) % 4 + i][l];
       for (size_t l = 0; l < lanes; l++) {
-        const float scaled = x[row + l] / kept;
-        y[row + l] = draws[l][i] >= probability ? scaled : 0;
+        const float scaled = from[l] / kept, draw = (float)(int32_t)(word[l] >> 8) * 0x1p-24f;
+        to[l] = draw >= probability ? scaled : 0;
       }
     }
-    item += run;
   }
 }
 

@@ -7,15 +7,22 @@ typedef struct philox_block {
   uint32_t c0, c1, c2, c3;
 } philox_block;
 
+#define PHILOX_STEP_0 0x9E3779B9u  // golden ratio
+#define PHILOX_STEP_1 0xBB67AE85u  // sqrt(3) - 1
+
+static inline philox_block philox_round(philox_block c, uint32_t k0, uint32_t k1) {
+  const uint64_t p0 = (uint64_t)0xD2511F53u * c.c0;
+  const uint64_t p1 = (uint64_t)0xCD9E8D57u * c.c2;
+  return (philox_block){(uint32_t)(p1 >> 32) ^ c.c1 ^ k0, (uint32_t)p1, (uint32_t)(p0 >> 32) ^ c.c3 ^ k1, (uint32_t)p0};
+}
+
 /// Ten rounds of Philox4x32 on a counter; inlined, so that blocks of
 /// neighbouring numbers are computed side by side.
 static inline philox_block philox_rounds(philox_block c, uint32_t k0, uint32_t k1) {
   for (int round = 0; round < 10; round++) {
-    const uint64_t p0 = (uint64_t)0xD2511F53u * c.c0;
-    const uint64_t p1 = (uint64_t)0xCD9E8D57u * c.c2;
-    c = (philox_block){(uint32_t)(p1 >> 32) ^ c.c1 ^ k0, (uint32_t)p1, (uint32_t)(p0 >> 32) ^ c.c3 ^ k1, (uint32_t)p0};
-    k0 += 0x9E3779B9u;  // golden ratio
-    k1 += 0xBB67AE85u;  // sqrt(3) - 1
+    c = philox_round(c, k0, k1);
+    k0 += PHILOX_STEP_0;
+    k1 += PHILOX_STEP_1;
   }
   return c;
 }
@@ -24,6 +31,31 @@ static inline philox_block philox_rounds(philox_block c, uint32_t k0, uint32_t k
 static inline philox_block random_block(esp_random_key key, uint64_t index) {
   const philox_block counter = {(uint32_t)index, (uint32_t)(index >> 32), key.step, key.stream};
   return philox_rounds(counter, (uint32_t)key.seed, (uint32_t)(key.seed >> 32));
+}
+
+/// c[w][i] := word w of the stream's block (first + i * step) / 4, which holds number first + i * step, for i < count,
+/// a constant of at most 8. What the caller is compiled for says how many are computed at a time.
+__attribute__((always_inline)) static inline void random_blocks(const size_t count, esp_random_key key, uint64_t first,
+                                                                uint64_t step, uint32_t c[4][8]) {
+  uint32_t k0 = (uint32_t)key.seed, k1 = (uint32_t)(key.seed >> 32);
+  for (size_t i = 0; i < count; i++) {
+    const uint64_t index = (first + i * step) / 4;
+    c[0][i] = (uint32_t)index;
+    c[1][i] = (uint32_t)(index >> 32);
+    c[2][i] = key.step;
+    c[3][i] = key.stream;
+  }
+  for (int round = 0; round < 10; round++) {
+    for (size_t i = 0; i < count; i++) {
+      const philox_block out = philox_round((philox_block){c[0][i], c[1][i], c[2][i], c[3][i]}, k0, k1);
+      c[0][i] = out.c0;
+      c[1][i] = out.c1;
+      c[2][i] = out.c2;
+      c[3][i] = out.c3;
+    }
+    k0 += PHILOX_STEP_0;
+    k1 += PHILOX_STEP_1;
+  }
 }
 
 /// esp_random_bits, inlined.
