@@ -80,8 +80,13 @@ extension [KernelCase] {
 }
 
 extension WeightLayer {
-  /// The layer on a batch; its positions as a rectangle that is nearly a square.
+  /// The layer on a batch: a convolution's positions as a rectangle that is nearly a square, a linear layer's tokens as so many more
+  /// samples.
   func benchCase(name: String, batch: Int, connections: Int) -> LayerCase {
+    guard let geometry else {
+      return LayerCase(
+        name: name, outputs: shape.rows, inputs: shape.inChannels, batch: batch * positions, connections: connections)
+    }
     let height = (1...max(1, Int(Double(positions).squareRoot()))).last { positions % $0 == 0 } ?? 1
     return LayerCase(
       name: name, outputs: shape.rows, inputs: shape.inChannels, geometry: geometry, height: height,

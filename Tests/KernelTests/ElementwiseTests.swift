@@ -47,15 +47,19 @@ import Testing
   }
 
   @Test(arguments: sizes)
-  func addAccumulates(n: Int) {
-    let x = Self.signed(n, seed: 4)
-    let before = Self.signed(n, seed: 5)
-    let values = LayerHarness.outputs { isa, threads in
-      var accumulator = before
-      esp_add(isa, x, n, &accumulator, threads)
-      return accumulator
+  func addTakesNewOrOldMemory(n: Int) {
+    let (a, b) = (Self.signed(n, seed: 4), Self.signed(n, seed: 5))
+    let new = LayerHarness.outputs { isa, threads in
+      var y = LayerHarness.nans(n)
+      esp_add(isa, a, b, n, &y, threads)
+      return y
     }
-    for accumulator in values { #expect(accumulator == zip(before, x).map { $0 + $1 }) }
+    let old = LayerHarness.outputs { isa, threads in
+      var y = a
+      y.withUnsafeMutableBufferPointer { esp_add(isa, $0.baseAddress, b, n, $0.baseAddress, threads) }
+      return y
+    }
+    for y in new + old { #expect(y == zip(a, b).map { $0 + $1 }) }
   }
 
   @Test(arguments: LayerShape.allLanes)

@@ -179,7 +179,8 @@ import Testing
         let columns = channels * kernel * kernel
         let dense = outChannels * columns
         var shape = convolution.shape
-        for nnz in Set([0, 1, dense / 64, dense / 5, dense / 4, dense / 3, dense / 2, dense / 2 + 1, dense - 1, dense]) {
+        for nnz in Set([0, 1, dense / 64, dense / 5, dense / 4, dense / 3, dense / 2, dense / 2 + 1, dense - 1, dense])
+        {
           for (blocks, lanes) in [(1, 1), (1, 8), (3, 16), (4, 32), (40, 32)] {
             let one = esp_sparse_conv_sddmm_workspace(&shape, nnz, blocks, lanes, 1)
             let tile = esp_sparse_conv_sddmm_workspace(&shape, nnz, blocks, lanes, 2) - one

@@ -29,8 +29,8 @@ ESP_TARGET static void relu_backward(const float *restrict y, const float *restr
     FOR_RUNS(first, last, RUN(dx, i) = (float_run)((int_run)CONST_RUN(d, i) & (int_run)(CONST_RUN(y, i) > 0)),
              dx[i] = y[i] > 0 ? d[i] : 0)}
 
-ESP_TARGET static void add(const float *restrict x, size_t first, size_t last, float *restrict accumulator){
-    FOR_RUNS(first, last, RUN(accumulator, i) += CONST_RUN(x, i), accumulator[i] += x[i])}
+ESP_TARGET static void add(const float *a, const float *b, size_t first, size_t last, float *y){
+    FOR_RUNS(first, last, RUN(y, i) = CONST_RUN(a, i) + CONST_RUN(b, i), y[i] = a[i] + b[i])}
 
 /// words[w][l] := word w of the stream's block that holds number first + l * features, for all lanes.
 ESP_TARGET ESP_INLINE

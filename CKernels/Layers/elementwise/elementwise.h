@@ -9,7 +9,7 @@ typedef struct esp_elementwise {
   void (*relu_forward)(const float *restrict x, size_t first, size_t last, float *restrict y);
   void (*relu_backward)(const float *restrict y, const float *restrict d, size_t first, size_t last,
                         float *restrict dx);
-  void (*add)(const float *restrict x, size_t first, size_t last, float *restrict accumulator);
+  void (*add)(const float *a, const float *b, size_t first, size_t last, float *y);
   /// first, last: items of blocks * features.
   void (*dropout)(esp_random_key key, float probability, const float *restrict x, size_t features, size_t lanes,
                   size_t first, size_t last, float *restrict y);

@@ -18,10 +18,10 @@ void esp_relu_backward(esp_isa isa, const float *restrict y, const float *restri
     kernels->relu_backward(y, d, esp_part(n, t, threads), esp_part(n, t + 1, threads), dx);
 }
 
-void esp_add(esp_isa isa, const float *restrict x, size_t n, float *restrict accumulator, int threads) {
+void esp_add(esp_isa isa, const float *a, const float *b, size_t n, float *y, int threads) {
   const esp_elementwise *const kernels = kernels_of(isa);
 #pragma omp parallel for schedule(static) num_threads(threads)
-  for (int t = 0; t < threads; t++) kernels->add(x, esp_part(n, t, threads), esp_part(n, t + 1, threads), accumulator);
+  for (int t = 0; t < threads; t++) kernels->add(a, b, esp_part(n, t, threads), esp_part(n, t + 1, threads), y);
 }
 
 void esp_dropout(esp_isa isa, esp_random_key key, float probability, const float *restrict x, size_t blocks,

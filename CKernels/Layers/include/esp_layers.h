@@ -101,8 +101,8 @@ void esp_relu_forward(esp_isa isa, const float *restrict x, size_t n, float *res
 void esp_relu_backward(esp_isa isa, const float *restrict y, const float *restrict d, size_t n, float *restrict dx,
                        int threads);
 
-/// accumulator += x.
-void esp_add(esp_isa isa, const float *restrict x, size_t n, float *restrict accumulator, int threads);
+/// y := a + b, n elements. Y may be A or B.
+void esp_add(esp_isa isa, const float *a, const float *b, size_t n, float *y, int threads);
 
 /// Inverted dropout: y[i] := x[i] / (1 - probability) where the stream's number i is at least `probability`, else 0.
 /// Backward is the same call on the gradient: the mask is drawn again, not kept. Element i of lane l of block b is

@@ -107,7 +107,8 @@ public final class Tape {
       return
     }
     if isKnownUniquelyReferenced(&present.storage) {
-      esp_add(context.isa, gradient.pointer, gradient.shape.count, present.pointer, context.threadCount)
+      esp_add(
+        context.isa, present.pointer, gradient.pointer, gradient.shape.count, present.pointer, context.threadCount)
       slot = Activations(shape: present.shape, storage: present.storage)
     } else {
       slot = sum(present, gradient)

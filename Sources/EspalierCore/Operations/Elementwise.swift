@@ -24,8 +24,7 @@ extension Tape {
   /// A new sum of two equal shapes.
   func sum(_ a: Activations, _ b: Activations) -> Activations {
     let result = context.pool.activations(a.shape)
-    _ = result.buffer.update(fromContentsOf: a.buffer)
-    esp_add(context.isa, b.pointer, b.shape.count, result.pointer, context.threadCount)
+    esp_add(context.isa, a.pointer, b.pointer, a.shape.count, result.pointer, context.threadCount)
     return result
   }
 
