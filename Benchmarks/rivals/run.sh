@@ -31,3 +31,5 @@ echo
 $PYTHON linear.py "$library"
 echo
 $PYTHON steps.py $root/.build/release/espalier
+echo
+$PYTHON steps.py $root/.build/release/espalier --avx2 --rounds 2

@@ -1,14 +1,15 @@
 """A training step of Espalier at 98 % sparsity beside PyTorch's dense step, in turns on the same machine.
 
-usage: steps.py ESPALIER [--threads 2] [--rounds 5] [--models vgg16-small,resnet56,simple-vit-tiny]
+usage: steps.py ESPALIER [--avx2] [--threads 2] [--rounds 5] [--models vgg16-small,resnet56,simple-vit-tiny]
 
 Each round runs PyTorch and then Espalier, each in a process of its own, on batches of 128 random images in memory; a round's
 number is the median of its steps after the first three. Printed: the median of the rounds, their range, the ratio of the medians,
-and both processes' peak resident memory.
+and both processes' peak resident memory. --avx2 keeps both from AVX-512.
 """
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -42,6 +43,9 @@ def torch_round(model, threads, steps):
     print(json.dumps({"step_ms_median": statistics.median(times[3:]), "peak_rss_bytes": peak}))
 
 
+AVX2 = {"ESPALIER_ISA": "avx2", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
+
+
 def run(command):
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
@@ -59,6 +63,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("espalier", nargs="?")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--avx2", action="store_true")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--models", default=",".join(STEPS))
     parser.add_argument("--torch-round", metavar="MODEL", help=argparse.SUPPRESS)
@@ -66,7 +71,9 @@ def main():
     if options.torch_round:
         return torch_round(options.torch_round, options.threads, STEPS[options.torch_round][0])
 
-    print(f"Batch 128, {options.threads} threads, {options.rounds} rounds in turns: median (range) of the rounds' medians.\n")
+    if options.avx2:
+        os.environ.update(AVX2)
+    print(f"Batch 128, {options.threads} threads{', AVX2' if options.avx2 else ''}, {options.rounds} rounds in turns: median (range) of the rounds' medians.\n")
     print("| model | PyTorch dense, ms a step | Espalier 98 %, ms a step | ratio | PyTorch, MiB | Espalier, MiB |")
     print("| --- | --- | --- | --- | --- | --- |")
     for model in options.models.split(","):
