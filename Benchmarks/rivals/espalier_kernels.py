@@ -32,11 +32,20 @@ class Structure:
         self.csr = Csr(*matrix.shape, pointer(self.starts), pointer(self.columns))
 
 
+def aligned(array):
+    """A copy that begins at a cache line, as memory does that PyTorch or Espalier allocate; numpy's does not."""
+    room = np.empty(array.nbytes + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    copy = room[start:start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
 def blocked(matrix):
     """[features, batch] as [blocks, features, lanes]."""
     features, batch = matrix.shape
     assert batch % LANES == 0
-    return np.ascontiguousarray(matrix.reshape(features, batch // LANES, LANES).transpose(1, 0, 2))
+    return aligned(matrix.reshape(features, batch // LANES, LANES).transpose(1, 0, 2))
 
 
 def plain(blocks):
@@ -51,9 +60,9 @@ def linear(kernels, case):
     transposed = numbered.T.tocsr()
     permutation = transposed.data.astype(np.uint32)
     weights, back = Structure(case.csr), Structure(transposed)
-    values, back_values = case.csr.data, np.empty_like(case.csr.data)
+    values, back_values = aligned(case.csr.data), aligned(case.csr.data)
     x, dy = blocked(case.x), blocked(case.dy)
-    y, dx, dw = np.empty_like(dy), np.empty_like(x), np.empty_like(values)
+    y, dx, dw = aligned(dy), aligned(x), aligned(values)
     size, blocks, nnz = ctypes.c_size_t, ctypes.c_size_t(case.batch // LANES), ctypes.c_size_t(case.csr.nnz)
 
     def product(structure, values, x, y):

@@ -32,18 +32,20 @@ public struct MeasurementBudget: Sendable, Hashable {
 }
 
 extension KernelRun {
-  /// Times the sparse and the dense product in turn, after one run of each that does not count.
+  /// Times the sparse and the dense product in turn, each after a run that does not count: the other one has just emptied the caches.
   func measure(_ budget: MeasurementBudget, withDense: Bool = true) throws -> (sparse: Samples, dense: Samples?) {
     let clock = ContinuousClock()
-    try sparse()()
-    if withDense { dense() }
     let end = clock.now + .seconds(budget.seconds)
     var sparseTimes: [Double] = []
     var denseTimes: [Double] = []
     repeat {
+      try sparse()()
       let run = try sparse()
       sparseTimes.append(try clock.measure { try run() }.seconds)
-      if withDense { denseTimes.append(clock.measure { dense() }.seconds) }
+      if withDense {
+        dense()
+        denseTimes.append(clock.measure { dense() }.seconds)
+      }
     } while sparseTimes.count < budget.repetitions.upperBound
       && (sparseTimes.count < budget.repetitions.lowerBound || clock.now < end)
     return (Samples(sparseTimes), withDense ? Samples(denseTimes) : nil)
