@@ -11,12 +11,12 @@ struct EspalierCommand: ParsableCommand {
     version: espalierVersion,
     subcommands: [
       TrainCommand.self, EvalCommand.self, PlanCommand.self, BenchCommand.self, DataCommand.self, DoctorCommand.self,
-      ReportCommand.self,
+      ReportCommand.self, CompareCommand.self,
     ])
 
   static func main() {
     do {
-      var command = try parseAsRoot()
+      var command = try parseAsRoot(try ArgumentExpansion.expand(Array(CommandLine.arguments.dropFirst())))
       try command.run()
     } catch let error as EspalierError {
       Terminal.error(error.message)
@@ -24,6 +24,9 @@ struct EspalierCommand: ParsableCommand {
     } catch let stopped as StoppedRun {
       Terminal.error(stopped.error.message)
       Foundation.exit(stopped.error.exitCode)
+    } catch is ComparisonStopped {
+      Terminal.note("espalier: stopped; the same command goes on")
+      Foundation.exit(75)
     } catch {
       leave(error)
     }

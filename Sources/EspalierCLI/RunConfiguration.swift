@@ -8,7 +8,8 @@ import Foundation
 struct RunConfiguration: Codable, Hashable {
   var model = "vgg16-small"
   var width = 1.0
-  var hidden = [512, 512]
+  /// Of `mlp` alone.
+  var hidden: [Int]?
   var dataset = "fashion-mnist"
   var dataDir: String?
   var method = Method.gse
@@ -54,7 +55,7 @@ struct RunConfiguration: Codable, Hashable {
     }
   }
 
-  enum CodingKeys: String, CodingKey {
+  enum CodingKeys: String, CodingKey, CaseIterable {
     case model, width, hidden, dataset
     case dataDir = "data-dir"
     case method, guide, scope
@@ -96,7 +97,7 @@ struct RunConfiguration: Codable, Hashable {
   /// The model that they name, for a data set's images.
   func modelRequest(for description: DatasetDescription) -> ModelCatalog.Request {
     ModelCatalog.Request(
-      name: model, width: width, hidden: hidden,
+      name: model, width: width, hidden: hidden ?? [512, 512],
       images: FeatureSize(channels: description.channels, height: description.height, width: description.width),
       classes: description.classes)
   }

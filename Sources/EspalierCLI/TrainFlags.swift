@@ -7,6 +7,10 @@ import Foundation
 
 /// `train`'s flags as given; what is not given is nil until `resolve` settles it.
 struct TrainFlags: ParsableArguments {
+  // Both are replaced by the flags that they stand for before anything is parsed (`ArgumentExpansion`); here they are for the help.
+  @Option(help: "A YAML file whose keys are these flags, such as a run's config.yaml; flags beside it win.") var config:
+    String?
+  @Option(help: "A recipe, e.g. cifar10-resnet56-98; flags beside it win.") var preset: String?
   @Option(help: "The model: \(ModelCatalog.names.joined(separator: ", ")).") var model: String?
   @Option(help: "Multiplies the model's channels.") var width: Double?
   @Option(help: "mlp only: units of the hidden layers, e.g. 512,512.") var hidden: String?
@@ -51,6 +55,7 @@ struct TrainFlags: ParsableArguments {
     if hidden != nil, run.model != "mlp" {
       throw EspalierError.usage("hidden: only model mlp takes it, the model is \(run.model)")
     }
+    if run.model == "mlp" { run.hidden = run.hidden ?? [512, 512] }
     run.dataset = dataset ?? run.dataset
     run.dataDir = dataDir
     let description = try DatasetCatalog.description(of: run.dataset)

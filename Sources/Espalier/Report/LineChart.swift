@@ -9,6 +9,8 @@ struct LineChart {
     var points: [(x: Double, y: Double)]
     /// Drawn faintly, as what another series smooths.
     var isFaint = false
+    /// Half the height of each point's whisker; none where empty.
+    var spreads: [Double] = []
   }
 
   let title: String
@@ -28,9 +30,15 @@ struct LineChart {
       x.include(point.x)
       y.include(point.y)
     }
+    for series in series {
+      for (point, spread) in zip(series.points, series.spreads) where point.y.isFinite {
+        y.include(point.y - spread)
+        y.include(point.y + spread)
+      }
+    }
     x.settle(length: Self.size.width - Self.inset.left - Self.inset.right)
     y.settle(length: Self.size.height - Self.inset.top - Self.inset.bottom)
-    let curves = series.map { curve($0, x, y) }.joined()
+    let curves = series.map { whiskers($0, x, y) + curve($0, x, y) }.joined()
     return """
       <figure><figcaption>\(title.escaped)</figcaption>
       <svg viewBox="0 0 \(Int(Self.size.width)) \(Int(Self.size.height))" role="img" aria-label="\(title.escaped)">
@@ -73,6 +81,15 @@ struct LineChart {
       return line(places, color) + title + "</polyline>" + dots.joined() + "\n"
     }
     return line(places, color + (series.isFaint ? " faint" : "")) + title + "</polyline>\n"
+  }
+
+  private func whiskers(_ series: Series, _ x: Axis, _ y: Axis) -> String {
+    let bottom = Self.size.height - Self.inset.bottom
+    return zip(series.points, series.spreads).filter { $0.y.isFinite && $1 > 0 }.map { point, spread in
+      let at = number(Self.inset.left + x.place(point.x))
+      let (low, high) = (number(bottom - y.place(point.y - spread)), number(bottom - y.place(point.y + spread)))
+      return "<line class=\"c\(series.color % Page.colors)\" x1=\"\(at)\" x2=\"\(at)\" y1=\"\(low)\" y2=\"\(high)\"/>"
+    }.joined()
   }
 
   private func line(_ places: [(Double, Double)], _ classes: String) -> String {

@@ -23,7 +23,7 @@ enum Page {
       colors.enumerated().map { "--c\($0): \($1);" }.joined(separator: " ")
     }
     let series = (0..<colors).map {
-      "polyline.c\($0) { stroke: var(--c\($0)); } .c\($0) { fill: var(--c\($0)); color: var(--c\($0)); }\n"
+      "polyline.c\($0), line.c\($0) { stroke: var(--c\($0)); } .c\($0) { fill: var(--c\($0)); color: var(--c\($0)); }\n"
     }
     return """
       :root { --ground: #ffffff; --text: #1f2328; --faint: #59636e; --rule: #d1d9e0; --panel: #f6f8fa;

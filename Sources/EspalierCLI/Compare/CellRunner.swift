@@ -1,0 +1,139 @@
+import EspalierCore
+import Foundation
+
+/// Runs a comparison's cells, each in a process of its own, so that memory and time are its own.
+struct CellRunner {
+  /// Runs at the same time; nil: as many as processors and memory allow.
+  let jobs: Int?
+  let threads: Int
+
+  private final class Job {
+    let cell: ComparisonCell
+    let process: Process
+    init(cell: ComparisonCell, process: Process) { (self.cell, self.process) = (cell, process) }
+  }
+
+  /// Runs what has not ended yet; `report` hears of each outcome.
+  ///
+  /// - Throws: `EspalierError` of the first run that failed for another reason than divergence; `ComparisonStopped` on a signal.
+  func run(_ cells: [ComparisonCell], report: (ComparisonCell, ComparisonCell.Outcome) throws -> Void) throws {
+    var waiting = cells[...]
+    var running: [Job] = []
+    let signals = SignalRelay()
+    defer { for job in running { job.process.interrupt() } }
+    while !waiting.isEmpty || !running.isEmpty {
+      if signals.isRaised {
+        for job in running {
+          job.process.terminate()
+          job.process.waitUntilExit()
+        }
+        running = []
+        throw ComparisonStopped()
+      }
+      let limit = limit
+      while running.count < limit, let cell = waiting.popFirst() { running.append(try start(cell)) }
+      guard let index = running.firstIndex(where: { !$0.process.isRunning }) else {
+        usleep(50_000)
+        continue
+      }
+      let job = running.remove(at: index)
+      try report(job.cell, try outcome(of: job))
+    }
+  }
+
+  /// Memory of a run is known only when one has ended, so it is that of the largest so far, which `getrusage` keeps.
+  private var limit: Int {
+    if let jobs { return jobs }
+    var usage = rusage()
+    getrusage(__rusage_who_t(RUSAGE_CHILDREN.rawValue), &usage)
+    guard usage.ru_maxrss > 0 else { return 1 }
+    let fitting = ProcessMemory.availableBytes / (usage.ru_maxrss * 1024) + 1
+    return max(1, min(fitting, ComputeContext.processors / threads))
+  }
+
+  private func start(_ cell: ComparisonCell) throws -> Job {
+    let arguments = try cell.arguments()
+    let log = cell.folder + "/log.txt"
+    guard FileManager.default.createFile(atPath: log, contents: nil), let sink = FileHandle(forWritingAtPath: log)
+    else {
+      throw EspalierError.write("\(log): cannot make the file; choose another --output")
+    }
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
+    process.arguments = arguments
+    process.standardInput = FileHandle.nullDevice
+    process.standardOutput = FileHandle.nullDevice
+    process.standardError = sink
+    do {
+      try process.run()
+    } catch {
+      throw EspalierError.invariant("cannot start \(process.executableURL?.path ?? "the program"): \(error.reason)")
+    }
+    return Job(cell: cell, process: process)
+  }
+
+  private func outcome(of job: Job) throws -> ComparisonCell.Outcome {
+    let (cell, status) = (job.cell, job.process.terminationStatus)
+    if job.process.terminationReason == .exit, status == 0, let outcome = cell.outcome { return outcome }
+    if job.process.terminationReason == .exit, status == 70 {
+      _ = FileManager.default.createFile(atPath: cell.folder + "/diverged", contents: nil)
+      return .diverged
+    }
+    if job.process.terminationReason == .exit, status == 75 { throw ComparisonStopped() }
+    let log = FileManager.default.contents(atPath: cell.folder + "/log.txt").map { String(decoding: $0, as: UTF8.self) }
+    let last = log?.split(separator: "\n").last.map(String.init) ?? "it said nothing"
+    let words = last.replacing("espalier: error: ", with: "")
+    let kind: EspalierError.Kind =
+      switch status {
+      case 64: .usage
+      case 65: .input
+      case 74: .write
+      default: .invariant
+      }
+    throw EspalierError(kind, "\(cell.name): \(words) (see \(cell.folder)/log.txt)")
+  }
+}
+
+/// A comparison was stopped by a signal, or one of its runs was; what has ended is kept.
+struct ComparisonStopped: Error {}
+
+/// Notes SIGINT and SIGTERM instead of dying of them, as long as it lives.
+private final class SignalRelay {
+  private let sources: [any DispatchSourceSignal]
+  private let flag = Flag()
+
+  private final class Flag: @unchecked Sendable {
+    // Unchecked: guarded by the lock.
+    private let lock = NSLock()
+    private var raised = false
+    func raise() { lock.withLock { raised = true } }
+    var isRaised: Bool { lock.withLock { raised } }
+  }
+
+  init() {
+    let flag = flag
+    sources = [SIGINT, SIGTERM].map { number in
+      signal(number, SIG_IGN)
+      let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+      source.setEventHandler { flag.raise() }
+      source.resume()
+      return source
+    }
+  }
+
+  deinit {
+    for source in sources { source.cancel() }
+    for number in [SIGINT, SIGTERM] { signal(number, SIG_DFL) }
+  }
+
+  var isRaised: Bool { flag.isRaised }
+}
+
+extension ProcessMemory {
+  /// What the system could give to new programs.
+  static var availableBytes: Int {
+    let text = (try? String(contentsOfFile: "/proc/meminfo", encoding: .utf8)) ?? ""
+    let line = text.split(separator: "\n").first { $0.hasPrefix("MemAvailable:") }
+    return (line?.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0) * 1024
+  }
+}

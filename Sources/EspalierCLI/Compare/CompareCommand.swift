@@ -1,0 +1,109 @@
+import ArgumentParser
+import Espalier
+import EspalierCore
+import Foundation
+
+struct CompareCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "compare",
+    abstract: "Trains several methods at several sparsities with several seeds and tabulates what they come to.",
+    discussion: """
+      Takes train's flags for what all runs share. The same command again goes on where it was stopped; more methods, sparsities or \
+      seeds add to what is there. Writes compare.csv, compare.json and compare.html into its folder below --output.
+      """)
+
+  @Option(help: "Methods, e.g. gse,set,dense.") var methods: String
+  @Option(help: "Sparsities, e.g. .9,.98; by default --sparsity's.") var sparsities: String?
+  @Option(help: "Seeds, e.g. 1,2,3; by default --seed's.") var seeds: String?
+  @Option(help: "Runs at the same time; 0: as many as processors and memory allow.") var jobs = 1
+  @OptionGroup var flags: TrainFlags
+  @Flag(help: "Print the result as one JSON object.") var json = false
+
+  private struct Result: Encodable {
+    let rows: [Comparison.Row]
+    let synthetic: Bool
+    let stopped: String?
+    let run: String
+  }
+
+  func run() throws {
+    let grid = try grid()
+    guard jobs >= 0, jobs <= 1024 else {
+      throw EspalierError.usage("jobs: \(jobs) is out of range; expected 0 to 1024")
+    }
+    var outcomes: [String: ComparisonCell.Outcome] = [:]
+    for cell in grid.cells { outcomes[cell.folder] = cell.outcome }
+    let missing = grid.cells.filter { outcomes[$0.folder] == nil }
+    Terminal.note("\(grid.cells.count) runs in \(grid.folder), \(missing.count) to go")
+    let runner = CellRunner(jobs: jobs == 0 ? nil : jobs, threads: grid.cells[0].configuration.threads)
+    do {
+      try runner.run(missing) { cell, outcome in
+        outcomes[cell.folder] = outcome
+        Terminal.note("[\(outcomes.count)/\(grid.cells.count)] \(cell.name): \(outcome.words)")
+        try write(grid.comparison(of: outcomes), to: grid.folder)
+      }
+    } catch is ComparisonStopped {
+      if json { try print(grid.comparison(of: outcomes), grid, stopped: "signal") }
+      throw ComparisonStopped()
+    }
+    let comparison = grid.comparison(of: outcomes)
+    try write(comparison, to: grid.folder)
+    if json {
+      try print(comparison, grid, stopped: nil)
+    } else {
+      try Terminal.result(comparison.table)
+      try Terminal.result(grid.folder + "/compare.html")
+    }
+  }
+
+  private func print(_ comparison: Comparison, _ grid: ComparisonGrid, stopped: String?) throws {
+    try Terminal.json(
+      Result(rows: comparison.rows, synthetic: comparison.isSynthetic, stopped: stopped, run: grid.folder))
+  }
+
+  private func grid() throws -> ComparisonGrid {
+    guard flags.method == nil else { throw EspalierError.usage("method: compare takes --methods instead") }
+    let methods = try list(methods, flag: "methods") { $0.isEmpty ? nil : $0 }
+    let sparsities = try sparsities.map { try list($0, flag: "sparsities", Double.init) }
+    let seeds = try seeds.map { try list($0, flag: "seeds") { UInt64($0) } }
+    return try ComparisonGrid(
+      methods: methods, sparsities: sparsities ?? [flags.sparsity ?? RunConfiguration().sparsity],
+      seeds: seeds ?? [flags.seed], flags: flags)
+  }
+
+  /// The values of a comma-separated list, each once.
+  private func list<T: Hashable>(_ text: String, flag: String, _ parse: (String) -> T?) throws -> [T] {
+    var values: [T] = []
+    for part in text.split(separator: ",", omittingEmptySubsequences: false) {
+      guard let value = parse(part.trimmingCharacters(in: .whitespaces)) else {
+        throw EspalierError.usage("\(flag): '\(text)' is not a list such as 1,2,3")
+      }
+      if !values.contains(value) { values.append(value) }
+    }
+    return values
+  }
+
+  private func write(_ comparison: Comparison, to folder: String) throws {
+    let rows = Result(rows: comparison.rows, synthetic: comparison.isSynthetic, stopped: nil, run: folder)
+    let files = [
+      ("compare.csv", Data(comparison.csv.utf8)), ("compare.html", Data(comparison.html.utf8)),
+      ("compare.json", try JSONOutput.encode(rows) + Data("\n".utf8)),
+    ]
+    for (name, data) in files {
+      do {
+        try data.write(to: URL(fileURLWithPath: folder + "/" + name), options: .atomic)
+      } catch {
+        throw EspalierError.write("\(folder)/\(name): cannot write: \(error.reason)")
+      }
+    }
+  }
+}
+
+extension ComparisonCell.Outcome {
+  fileprivate var words: String {
+    switch self {
+    case .finished(let cell): "test accuracy \(String(format: "%.4f in %.1f s", cell.testAccuracy, cell.trainSeconds))"
+    case .diverged: "diverged"
+    }
+  }
+}

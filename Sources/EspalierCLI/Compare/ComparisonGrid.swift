@@ -1,0 +1,125 @@
+import Espalier
+import EspalierCore
+import Foundation
+import Yams
+
+/// The runs of a comparison: methods x sparsities x seeds, each in a folder of its own below one that depends on everything else.
+struct ComparisonGrid {
+  /// A method at a sparsity.
+  struct Row {
+    let method: String
+    let sparsity: Double
+    let cells: [ComparisonCell]
+  }
+
+  let folder: String
+  let title: String
+  let rows: [Row]
+
+  var cells: [ComparisonCell] { rows.flatMap(\.cells) }
+
+  /// - Parameter flags: what all runs share.
+  /// - Throws: `EspalierError.usage` where a run could not be made.
+  init(methods: [String], sparsities: [Double], seeds: [UInt64], flags: TrainFlags) throws {
+    var shared = flags
+    shared.method = RunConfiguration.Method.static.rawValue
+    shared.sparsity = sparsities[0]
+    let folder = try Self.folder(of: shared)
+    self.folder = folder
+    let dataset = try shared.resolve().dataset
+    title = "\(flags.model ?? RunConfiguration().model) on \(dataset)"
+    rows = try methods.flatMap { method in
+      // Dense runs ignore the sparsity, so one row is enough.
+      try (method == RunConfiguration.Method.dense.rawValue ? [0] : sparsities).map { sparsity in
+        let cells = try seeds.map { seed in
+          var own = flags
+          own.method = method
+          own.sparsity = sparsity
+          own.seed = seed
+          let place = "\(folder)/cells/\(method)-\(sparsity)-\(seed)"
+          own.output = place
+          return ComparisonCell(
+            name: "\(method) \(sparsity) seed \(seed)", folder: place, configuration: try own.resolve())
+        }
+        return Row(method: method, sparsity: sparsity, cells: cells)
+      }
+    }
+  }
+
+  /// A folder that the same settings find again, whatever the methods, sparsities and seeds, the threads and the places of files.
+  private static func folder(of shared: TrainFlags) throws -> String {
+    var settings = try shared.resolve()
+    let output = settings.output
+    (settings.output, settings.dataDir, settings.threads, settings.seed, settings.sparsity) = ("", nil, 1, 0, 0)
+    var hash = SHA256Stream()
+    let text = try YAMLEncoder().encode(settings)
+    text.utf8CString.withUnsafeBytes { hash.update($0) }
+    return "\(output)/compare-\(settings.model)-\(settings.dataset)-\(hash.finish().prefix(8))"
+  }
+
+  /// What the finished runs come to.
+  func comparison(of results: [String: ComparisonCell.Outcome]) -> Comparison {
+    var isSynthetic = false
+    let rows = rows.compactMap { row -> Comparison.Row? in
+      var finished: [Comparison.Cell] = []
+      var diverged: [UInt64] = []
+      for cell in row.cells {
+        switch results[cell.folder] {
+        case .finished(let result):
+          finished.append(result)
+          isSynthetic = isSynthetic || cell.configuration.dataset == "synthetic"
+        case .diverged: diverged.append(cell.configuration.seed)
+        case nil: break
+        }
+      }
+      return Comparison.Row(method: row.method, sparsity: row.sparsity, cells: finished, diverged: diverged)
+    }
+    return Comparison(title: title, rows: rows, isSynthetic: isSynthetic)
+  }
+}
+
+/// One run of a comparison.
+struct ComparisonCell {
+  enum Outcome {
+    case finished(Comparison.Cell)
+    case diverged
+  }
+
+  let name: String
+  let folder: String
+  let configuration: RunConfiguration
+
+  /// The result of a run that ended, also of one long ago.
+  var outcome: Outcome? {
+    for run in runs {
+      guard let data = FileManager.default.contents(atPath: run + "/result.json") else { continue }
+      let decoder = JSONDecoder()
+      decoder.keyDecodingStrategy = .convertFromSnakeCase
+      if let cell = try? decoder.decode(Comparison.Cell.self, from: data) { return .finished(cell) }
+    }
+    return FileManager.default.fileExists(atPath: folder + "/diverged") ? .diverged : nil
+  }
+
+  /// Folders of its runs, the newest first.
+  var runs: [String] {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+    return names.sorted(by: >).map { folder + "/" + $0 }.filter {
+      FileManager.default.fileExists(atPath: $0 + "/config.yaml")
+    }
+  }
+
+  /// What the program is asked for: to go on with a run that was stopped, or to start one.
+  ///
+  /// - Throws: `EspalierError.write` where the configuration cannot be written.
+  func arguments() throws -> [String] {
+    if let stopped = runs.first { return ["resume", stopped] }
+    do {
+      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+      try Data(YAMLEncoder().encode(configuration).utf8).write(
+        to: URL(fileURLWithPath: folder + "/cell.yaml"), options: .atomic)
+    } catch {
+      throw EspalierError.write("\(folder): cannot write: \(error.reason); choose another --output")
+    }
+    return ["train", "--config", folder + "/cell.yaml"]
+  }
+}
