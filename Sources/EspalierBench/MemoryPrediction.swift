@@ -94,7 +94,7 @@ private struct Probe {
       context.softmaxCrossEntropy(logits.value, labels: $0, gradient: delta)
     }
     try tape.backward(from: logits, gradient: delta)
-    SGD().step(model.parameters, learningRate: 1e-3, context: context)
+    SGD().step(model.parameters, number: 1, learningRate: 1e-3, context: context)
     let reading = context.meter.reading
     return (reading.peakActivationBytes, reading.weightBytes, model.connections)
   }

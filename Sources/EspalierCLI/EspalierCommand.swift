@@ -24,6 +24,11 @@ struct EspalierCommand: ParsableCommand {
     } catch let stopped as StoppedRun {
       Terminal.error(stopped.error.message)
       Foundation.exit(stopped.error.exitCode)
+    } catch let interrupted as InterruptedRun {
+      Terminal.note(
+        "espalier: stopped at step \(interrupted.step): \(interrupted.reason); go on with: espalier resume \(interrupted.folder)"
+      )
+      Foundation.exit(InterruptedRun.exitCode)
     } catch is ComparisonStopped {
       Terminal.note("espalier: stopped; the same command goes on")
       Foundation.exit(75)

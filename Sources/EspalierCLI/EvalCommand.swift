@@ -19,6 +19,7 @@ struct EvalCommand: ParsableCommand {
     let checkpoint, model, dataset, method: String
     let step, samples, nnz: Int
     let testAccuracy, testLoss: Double
+    let testTop5Accuracy: Double?
   }
 
   func run() throws {
@@ -48,13 +49,14 @@ struct EvalCommand: ParsableCommand {
     let result = Result(
       checkpoint: checkpointPath, model: information.model.name, dataset: information.dataset,
       method: information.method, step: information.step, samples: loss.samples,
-      nnz: model.connectionCounts.reduce(0, +), testAccuracy: Double(loss.correct) / Double(loss.samples),
-      testLoss: loss.mean)
+      nnz: model.connectionCounts.reduce(0, +), testAccuracy: loss.accuracy,
+      testLoss: loss.mean, testTop5Accuracy: loss.topFiveAccuracy)
     if json {
       try Terminal.json(result)
     } else {
       try Terminal.result(
         String(format: "test accuracy  %.4f\ntest loss      %.4f", result.testAccuracy, result.testLoss))
+      if let topFive = result.testTop5Accuracy { try Terminal.result(String(format: "top-5          %.4f", topFive)) }
       try Terminal.result("checkpoint     \(checkpointPath)")
     }
   }

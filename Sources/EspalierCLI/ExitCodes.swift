@@ -19,3 +19,12 @@ extension EspalierError {
 struct StoppedRun: Error {
   let error: EspalierError
 }
+
+/// A run that was asked to stop before its end, and whose checkpoint is written.
+struct InterruptedRun: Error {
+  let reason: String
+  let step: Int
+  let folder: String
+
+  static let exitCode: Int32 = 75
+}

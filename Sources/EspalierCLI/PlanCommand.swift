@@ -20,19 +20,10 @@ struct PlanCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Seconds for measuring.", visibility: .hidden)) var budget = 6.0
 
   func run() throws {
-    let process = ProcessMemory.residentBytes
     guard budget >= 0, budget <= 600 else {
       throw EspalierError.usage("budget: \(budget) is out of range; expected 0 to 600 seconds")
     }
-    let configuration = try resolve()
-    let description = try DatasetCatalog.description(of: configuration.dataset)
-    let context = try ComputeContext(threads: configuration.threads)
-    let request = ModelPlan.Request(
-      spec: try ModelCatalog.spec(configuration.modelRequest(for: description)), sparsity: configuration.sparsity,
-      distribution: configuration.distribution.distribution, batchSize: configuration.batchSize,
-      testSamples: description.testCount, dataBytes: description.bytesInMemory, processBytes: process)
-    let plan = try ModelPlan(request, context: context, seconds: budget)
-    let result = PlanResult(plan, configuration: configuration, context: context)
+    let result = try PlanResult(planning: try resolve(), seconds: budget)
     if json { try Terminal.json(result) } else { try Terminal.result(result.text) }
   }
 
@@ -77,7 +68,20 @@ struct PlanResult: Encodable {
     let source: String
   }
 
-  init(_ plan: ModelPlan, configuration: RunConfiguration, context: ComputeContext) {
+  /// Plans what `configuration` describes; measuring takes `seconds` at most.
+  init(planning configuration: RunConfiguration, seconds: Double) throws {
+    let process = ProcessMemory.residentBytes
+    let description = try DatasetCatalog.description(of: configuration.dataset)
+    let context = try ComputeContext(threads: configuration.threads)
+    let request = ModelPlan.Request(
+      spec: try ModelCatalog.spec(configuration.modelRequest(for: description)), sparsity: configuration.sparsity,
+      distribution: configuration.distribution.distribution, batchSize: configuration.batchSize,
+      testSamples: description.testCount, dataBytes: description.bytesInMemory, processBytes: process)
+    let plan = try ModelPlan(request, context: context, seconds: seconds)
+    self.init(plan, configuration: configuration, context: context)
+  }
+
+  private init(_ plan: ModelPlan, configuration: RunConfiguration, context: ComputeContext) {
     let spec = plan.request.spec
     model = configuration.model
     dataset = configuration.dataset

@@ -12,11 +12,19 @@ final class ProgressReporter: TrainingObserver {
   private let started = ContinuousClock.now
   private var lastShown = ContinuousClock.now
   private var hasOpenLine = false
+  private let stop: StopRequest
+  /// Is called whenever the run may be saved.
+  var onCheckpoint: ((_ step: Int, _ endsEpoch: Bool) throws -> Void)?
 
-  init(folder: RunFolder, timetable: TrainingTimetable) {
+  init(folder: RunFolder, timetable: TrainingTimetable, stop: StopRequest) {
     self.folder = folder
     self.timetable = timetable
+    self.stop = stop
   }
+
+  var wantsStop: Bool { stop.reason != nil }
+
+  func mayCheckpoint(step: Int, endsEpoch: Bool) throws { try onCheckpoint?(step, endsEpoch) }
 
   /// A line on standard error and in train.log.
   func log(_ line: String) {
@@ -42,7 +50,8 @@ final class ProgressReporter: TrainingObserver {
     log(
       String(
         format: "epoch %d/%d: train loss %.4f, test loss %.4f, test accuracy %.4f", record.epoch, timetable.epochs,
-        record.trainLoss, record.testLoss, record.testAccuracy))
+        record.trainLoss, record.testLoss, record.testAccuracy)
+        + (record.validationAccuracy.map { String(format: ", validation accuracy %.4f", $0) } ?? ""))
   }
 
   private func show(_ record: StepRecord) {
@@ -90,11 +99,15 @@ private struct StepLine: Encodable {
 private struct EpochLine: Encodable {
   let epoch: Int
   let testLoss, testAccuracy: Double
+  let testTop5Accuracy, validationLoss, validationAccuracy: Double?
 
   init(_ record: EpochRecord) {
     epoch = record.epoch
     testLoss = record.testLoss
     testAccuracy = record.testAccuracy
+    testTop5Accuracy = record.testTop5Accuracy
+    validationLoss = record.validationLoss
+    validationAccuracy = record.validationAccuracy
   }
 }
 

@@ -28,17 +28,23 @@ struct RunConfiguration: Codable, Hashable {
   var learningRate = 0.1
   var momentum = 0.9
   var weightDecay = 1e-4
-  var optimizer = "sgd"
-  var schedule = "step"
+  var optimizer = OptimizerKind.sgd
+  var schedule = ScheduleKind.step
   var warmupEpochs = 0.0
   var milestones: [Double] = []
   var labelSmoothing = 0.0
+  var clipNorm: Double?
+  var accumulate = 1
   var augment = false
   var shuffle = true
   var seed: UInt64 = 0
   var threads = 1
   var output = "runs"
+  var maxTime: String?
+  var checkpointEvery = 1
+  var keep = 2
   var logEvery = 1
+  var validation = 0.0
 
   enum Method: String, Codable, CaseIterable { case gse, `static`, set, dense }
 
@@ -73,8 +79,14 @@ struct RunConfiguration: Codable, Hashable {
     case warmupEpochs = "warmup-epochs"
     case milestones
     case labelSmoothing = "label-smoothing"
+    case clipNorm = "clip-norm"
+    case accumulate
     case augment, shuffle, seed, threads, output
+    case maxTime = "max-time"
+    case checkpointEvery = "checkpoint-every"
+    case keep
     case logEvery = "log-every"
+    case validation
   }
 
   /// The library's options for these settings.
@@ -84,6 +96,11 @@ struct RunConfiguration: Codable, Hashable {
     options.learningRate = learningRate
     options.momentum = momentum
     options.weightDecay = weightDecay
+    options.optimizer = optimizer
+    options.schedule = schedule
+    options.clipNorm = clipNorm
+    options.accumulate = accumulate
+    options.validation = validation
     options.warmupEpochs = warmupEpochs
     options.milestones = milestones
     options.labelSmoothing = labelSmoothing

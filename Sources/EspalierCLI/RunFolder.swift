@@ -32,9 +32,6 @@ final class RunFolder {
     try write(RunEnvironment(context), to: "environment.json")
   }
 
-  /// A checkpoint's folder.
-  func checkpoint(step: Int) -> String { path + "/checkpoints/step-" + String(format: "%08d", step) }
-
   func write(_ value: some Encodable, to name: String) throws {
     try Self.writeAtomically(try JSONOutput.encode(value) + Data("\n".utf8), to: path + "/" + name)
   }

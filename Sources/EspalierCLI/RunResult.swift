@@ -10,6 +10,11 @@ struct RunResult: Encodable {
   let seed: UInt64
   let threads, epochs, steps, batchSize: Int
   let testAccuracy, testLoss: Double
+  /// From 100 classes up.
+  let testTop5Accuracy: Double?
+  /// With a validation set: of the last epoch, and the checkpoint of the epoch with the highest one.
+  let validationAccuracy, validationLoss: Double?
+  let best: Best?
   let history: [EpochRecord]
   let trainSeconds, stepMsMedian, imagesPerSecond: Double
   let updateMsMedian: OrNull<Double>
@@ -29,6 +34,14 @@ struct RunResult: Encodable {
     let inputs, outputs, nnz: Int
   }
 
+  /// The best epoch by validation.
+  struct Best: Encodable {
+    let epoch: Int
+    /// Relative to the run's folder.
+    let checkpoint: String
+    let validationAccuracy, testAccuracy: Double
+  }
+
   /// Is `null` where there is no value, so that the field is there all the same.
   struct OrNull<Value: Encodable>: Encodable {
     let value: Value?
@@ -41,7 +54,8 @@ struct RunResult: Encodable {
 
   enum CodingKeys: String, CodingKey {
     case model, dataset, method, guide, synthetic, sparsity, seed, threads, epochs, steps, batchSize
-    case testAccuracy, testLoss, history, trainSeconds, stepMsMedian, updateMsMedian, imagesPerSecond
+    case testAccuracy, testLoss, testTop5Accuracy, validationAccuracy, validationLoss, best, history
+    case trainSeconds, stepMsMedian, updateMsMedian, imagesPerSecond
     case peakRssBytes, largestWeightBufferBytes, weightStateBytes, peakWeightBytes, peakActivationBytes
     case nnz, sparsifiableWeights, denseParameters, parameters, layers
     case trainFlopsPerSample, denseTrainFlopsPerSample, explorationRate, updates, instructionSet
@@ -50,7 +64,8 @@ struct RunResult: Encodable {
   }
 
   init(
-    _ configuration: RunConfiguration, model: Model, result: TrainingResult, context: ComputeContext, folder: String
+    _ configuration: RunConfiguration, model: Model, result: TrainingResult, best: Best?, context: ComputeContext,
+    folder: String
   ) {
     self.model = configuration.model
     dataset = configuration.dataset
@@ -64,6 +79,10 @@ struct RunResult: Encodable {
     batchSize = configuration.batchSize
     testAccuracy = result.testAccuracy
     testLoss = result.testLoss
+    testTop5Accuracy = result.testTop5Accuracy
+    validationAccuracy = result.history.last?.validationAccuracy
+    validationLoss = result.history.last?.validationLoss
+    self.best = best
     history = result.history
     trainSeconds = result.trainSeconds
     stepMsMedian = result.stepMillisecondsMedian
@@ -99,12 +118,12 @@ struct RunResult: Encodable {
     func number(_ value: Double, _ digits: Int) -> String { String(format: "%.\(digits)f", value) }
     let mebibyte = 1_048_576.0
     return """
-      test accuracy   \(number(testAccuracy, 4)) (loss \(number(testLoss, 4)))\(synthetic ? ", on synthetic data" : "")
+      test accuracy   \(number(testAccuracy, 4)) (loss \(number(testLoss, 4))\(testTop5Accuracy.map { ", top-5 \(number($0, 4))" } ?? ""))\(synthetic ? ", on synthetic data" : "")
       training        \(number(trainSeconds, 1)) s, \(number(stepMsMedian, 1)) ms a step (median), \(number(imagesPerSecond, 0)) images/s
       memory          \(number(Double(peakRssBytes) / mebibyte, 0)) MiB resident at most, \(number(Double(weightStateBytes) / mebibyte, 2)) MiB weight state
       connections     \(nnz) of \(sparsifiableWeights), \(updates) topology updates
       operations      \(number(trainFlopsPerSample / denseTrainFlopsPerSample, 4)) of dense training's
-      weights sha256  \(weightsSHA256)
+      weights sha256  \(weightsSHA256)\(best.map { "\nbest epoch      \($0.epoch), validation accuracy \(number($0.validationAccuracy, 4)), \($0.checkpoint)" } ?? "")
       run             \(folder)
       """
   }

@@ -12,24 +12,15 @@ struct TrainCommand: ParsableCommand {
 
   @OptionGroup var flags: TrainFlags
   @Flag(help: "Print the result as one JSON object.") var json = false
+  @Flag(help: "Print the resolved configuration and the plan, and train nothing.") var dryRun = false
 
   func run() throws {
     let configuration = try flags.resolve()
+    if dryRun { return try DryRun(configuration).print(asJSON: json) }
     let context = try ComputeContext(threads: configuration.threads, gamma: configuration.gamma)
     let session = try TrainingSession(configuration, context: context)
     let folder = try RunFolder(configuration, context: context)
-    let reporter = ProgressReporter(folder: folder, timetable: session.trainer.timetable)
-    do {
-      let result = try session.run(reporter: reporter, folder: folder)
-      try folder.write(result, to: "result.json")
-      if json { try Terminal.json(result) } else { try Terminal.result(result.summary(folder: folder.path)) }
-    } catch let error as EspalierError {
-      reporter.log("stopped: \(error.message)")
-      if json, error.kind == .diverged {
-        try Terminal.json(["stopped": error.message, "run": folder.path])
-      }
-      throw StoppedRun(error: error)
-    }
+    try session.run(in: folder, printingJSON: json)
   }
 }
 
@@ -72,22 +63,84 @@ struct TrainingSession {
       context: context)
   }
 
-  /// Trains, saves the final checkpoint and draws up the result.
-  func run(reporter: ProgressReporter, folder: RunFolder) throws -> RunResult {
+  private var connections: Int {
+    model.sparseParameters.isEmpty ? model.spec.sparsifiableWeights : model.connections
+  }
+}
+
+extension TrainingSession {
+  /// Trains, with checkpoints on the way, and prints the result.
+  ///
+  /// - Throws: `InterruptedRun` where the run was asked to stop, `StoppedRun` for errors.
+  func run(in folder: RunFolder, printingJSON json: Bool) throws {
+    let stop = StopRequest(maxTime: try configuration.maxTime.map(TimeLimit.init))
+    stop.listen()
+    let reporter = ProgressReporter(folder: folder, timetable: trainer.timetable, stop: stop)
+    do {
+      let result = try train(reporter: reporter, folder: folder)
+      guard result.isFinished else {
+        let reason = stop.reason ?? "stopped"
+        reporter.log("stopped at step \(result.steps): \(reason)")
+        if json { try Terminal.json(StoppedResult(stopped: reason, run: folder.path, steps: result.steps)) }
+        throw InterruptedRun(reason: reason, step: result.steps, folder: folder.path)
+      }
+      let verdict = RunResult(
+        configuration, model: model, result: result, best: best, context: context, folder: folder.path)
+      try folder.write(verdict, to: "result.json")
+      if json { try Terminal.json(verdict) } else { try Terminal.result(verdict.summary(folder: folder.path)) }
+    } catch let error as EspalierError {
+      reporter.log("stopped: \(error.message)")
+      if json, error.kind == .diverged {
+        try Terminal.json(StoppedResult(stopped: error.message, run: folder.path, steps: trainer.progress.step))
+      }
+      throw StoppedRun(error: error)
+    }
+  }
+
+  /// What `--json` prints of a run that did not come to its end.
+  private struct StoppedResult: Encodable {
+    let stopped, run: String
+    let steps: Int
+  }
+
+  private func train(reporter: ProgressReporter, folder: RunFolder) throws -> TrainingResult {
     let sparsity = 1 - Double(connections) / Double(model.spec.sparsifiableWeights)
     reporter.log(
       "\(configuration.model) on \(configuration.dataset), \(configuration.method.rawValue): \(connections) of \(model.spec.sparsifiableWeights) weights (\(String(format: "%.2f", 100 * sparsity)) % sparse), \(trainer.timetable.steps) steps, \(context.threads) threads, \(context.instructionSet)"
     )
+    let store = CheckpointStore(run: folder.path, keep: configuration.keep)
+    reporter.onCheckpoint = { step, endsEpoch in
+      let isBest = endsEpoch && step == bestStep
+      guard step % configuration.checkpointEvery == 0 || step == trainer.timetable.steps || isBest else { return }
+      try save(to: store)
+    }
     let result = try trainer.run(observer: reporter)
     if configuration.method != .dense { try context.meter.check() }
-    let information = Checkpoint.Information(
-      model: request, dataset: configuration.dataset, method: configuration.method.rawValue,
-      seed: configuration.seed, step: result.steps, batchSize: configuration.batchSize)
-    try Checkpoint.save(model, information, to: folder.checkpoint(step: result.steps), temporary: folder.path)
-    return RunResult(configuration, model: model, result: result, context: context, folder: folder.path)
+    if !result.isFinished { try save(to: store) }
+    return result
   }
 
-  private var connections: Int {
-    model.sparseParameters.isEmpty ? model.spec.sparsifiableWeights : model.connections
+  private func save(to store: CheckpointStore) throws {
+    let step = trainer.progress.step
+    let information = Checkpoint.Information(
+      model: request, dataset: configuration.dataset, method: configuration.method.rawValue,
+      seed: configuration.seed, step: step, batchSize: configuration.batchSize)
+    try store.save(step: step, best: bestStep) {
+      try Checkpoint.save(model, information, to: $0, temporary: store.run)
+    }
+  }
+
+  /// The step of the best epoch by validation.
+  private var bestStep: Int? {
+    trainer.progress.history.bestByValidation.map {
+      min($0.epoch * trainer.timetable.stepsPerEpoch, trainer.timetable.steps)
+    }
+  }
+
+  private var best: RunResult.Best? {
+    guard let record = trainer.progress.history.bestByValidation, let step = bestStep else { return nil }
+    return RunResult.Best(
+      epoch: record.epoch, checkpoint: CheckpointStore.relativePath(step: step),
+      validationAccuracy: record.validationAccuracy ?? 0, testAccuracy: record.testAccuracy)
   }
 }

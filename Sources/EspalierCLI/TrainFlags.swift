@@ -32,17 +32,23 @@ struct TrainFlags: ParsableArguments {
   @Option(name: .customLong("lr"), help: "Learning rate.") var learningRate: Double?
   @Option(help: "SGD's momentum.") var momentum: Double?
   @Option(help: "Weight decay, on all parameters.") var weightDecay: Double?
-  @Option(help: "The optimizer: sgd.") var optimizer: String?
-  @Option(help: "Learning rate schedule: step (a tenth at each milestone).") var schedule: String?
+  @Option(help: "The optimizer: sgd or adamw (whose --lr is best around 0.001).") var optimizer: String?
+  @Option(help: "Learning rate schedule: step (a tenth at each milestone) or cosine (to zero).") var schedule: String?
   @Option(help: "Epochs of linear warm-up; fractions allowed.") var warmupEpochs: Double?
   @Option(help: "Epochs at which the learning rate drops to a tenth, e.g. 80,120.") var milestones: String?
   @Option(help: "Label smoothing.") var labelSmoothing: Double?
+  @Option(help: "Largest norm of all gradients together.") var clipNorm: Double?
+  @Option(help: "Batches a step, whose mean gradient moves the weights.") var accumulate: Int?
   @Flag(inversion: .prefixedNo, help: "Pad-and-crop and flip training images.") var augment: Bool?
   @Flag(inversion: .prefixedNo, help: "Shuffle the training set each epoch.") var shuffle = true
   @Option(help: "Seed of everything random.") var seed: UInt64 = 0
   @Option(help: "Threads; results do not depend on them.") var threads: Int?
   @Option(help: "Folder that gets the run's folder.") var output = "runs"
+  @Option(help: "Time after which the run stops, to be resumed, e.g. 3h50m.") var maxTime: String?
+  @Option(help: "Steps between checkpoints; by default once an epoch.") var checkpointEvery: Int?
+  @Option(help: "How many of the newest checkpoints stay.") var keep: Int?
   @Option(help: "Steps between lines of metrics.jsonl.") var logEvery: Int?
+  @Option(help: "Fraction of the training set held out for validation.") var validation: Double?
 
   /// The configuration that the flags and the defaults make.
   ///
@@ -98,11 +104,13 @@ struct TrainFlags: ParsableArguments {
   ]
 
   private func resolveSchedule(_ run: inout RunConfiguration, samples: Int) throws {
-    for (flag, value, only, planned) in [
-      ("optimizer", optimizer, "sgd", "adamw"), ("schedule", schedule, "step", "cosine"),
-    ] where value != nil && value != only {
-      let known = value == planned ? "is not in this version" : "is unknown"
-      throw EspalierError.usage("\(flag): '\(value ?? "")' \(known); expected \(only)")
+    run.optimizer = try choice(optimizer, flag: "optimizer", default: run.optimizer)
+    run.schedule = try choice(schedule, flag: "schedule", default: run.schedule)
+    if momentum != nil, run.optimizer == .adamw {
+      throw EspalierError.usage("momentum: only optimizer sgd takes it, the optimizer is adamw")
+    }
+    if milestones != nil, run.schedule == .cosine {
+      throw EspalierError.usage("milestones: only schedule step takes them, the schedule is cosine")
     }
     run.epochs = epochs ?? (maxSteps == nil ? 10 : nil)
     run.maxSteps = maxSteps
@@ -111,6 +119,9 @@ struct TrainFlags: ParsableArguments {
     run.momentum = momentum ?? run.momentum
     run.weightDecay = weightDecay ?? run.weightDecay
     run.labelSmoothing = labelSmoothing ?? run.labelSmoothing
+    run.clipNorm = clipNorm
+    run.accumulate = accumulate ?? run.accumulate
+    run.validation = validation ?? run.validation
     var options = run.trainingOptions
     options.warmupEpochs = warmupEpochs
     options.milestones = try milestones.map { try list($0, flag: "milestones", Double.init) }
@@ -118,9 +129,22 @@ struct TrainFlags: ParsableArguments {
     let timetable = try TrainingTimetable(options, trainingSamples: samples)
     let epochs = Double(timetable.horizon) / Double(timetable.stepsPerEpoch)
     run.warmupEpochs = options.warmupEpochs ?? 0.025 * epochs
-    run.milestones = options.milestones ?? [0.4 * epochs, 0.6 * epochs]
+    run.milestones = run.schedule == .cosine ? [] : options.milestones ?? [0.4 * epochs, 0.6 * epochs]
     run.logEvery = timetable.logEvery
+    try resolveCheckpoints(&run, timetable: timetable)
     run.updateEvery = try timetable.updates(interval: updateEvery, until: run.updateUntil, alpha: run.alpha).interval
+  }
+
+  private func resolveCheckpoints(_ run: inout RunConfiguration, timetable: TrainingTimetable) throws {
+    run.maxTime = try maxTime.map { try TimeLimit($0).text }
+    run.checkpointEvery = checkpointEvery ?? timetable.stepsPerEpoch
+    guard run.checkpointEvery >= 1 else {
+      throw EspalierError.usage("checkpoint-every: \(run.checkpointEvery) is out of range; expected at least 1 step")
+    }
+    run.keep = keep ?? run.keep
+    guard run.keep >= 1 else {
+      throw EspalierError.usage("keep: \(run.keep) is out of range; expected at least 1 checkpoint")
+    }
   }
 
   /// The value that `text` names, or the default.
@@ -139,7 +163,8 @@ struct TrainFlags: ParsableArguments {
 
   /// The numbers of a comma-separated list.
   private func list<T>(_ text: String, flag: String, _ parse: (String) -> T?) throws -> [T] {
-    try text.split(separator: ",", omittingEmptySubsequences: false).map { part in
+    if text.isEmpty { return [] }
+    return try text.split(separator: ",", omittingEmptySubsequences: false).map { part in
       guard let value = parse(part.trimmingCharacters(in: .whitespaces)) else {
         throw EspalierError.usage("\(flag): '\(text)' is not a list of numbers such as 512,512")
       }

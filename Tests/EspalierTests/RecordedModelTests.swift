@@ -46,12 +46,12 @@ import Testing
     expectClose(ModelPass.numbers(logits.value), try recording.numbers("logits"), within: 1e-4, "logits")
 
     let losses = try Recording.numbers(recording.file, "recorded.losses", as: Double.self)
-    let learningRate = try #require(recording.file.metadata["learning_rate"].flatMap { Float($0) })
+    let learningRate = try #require(recording.file.metadata["learning_rate"].flatMap { Double($0) })
     let optimizer = SGD(momentum: 0.9, weightDecay: 1e-4)
     for (step, expected) in losses.enumerated() {
       let loss = try self.step(model, x, recording.labels, step: step, context)
       #expect(abs(loss - expected) <= 1e-4 * expected, "step \(step)")
-      optimizer.step(model.parameters, learningRate: learningRate, context: context)
+      optimizer.step(model.parameters, number: step + 1, learningRate: learningRate, context: context)
     }
     #expect(losses.count == 6)
     for tensor in model.state {

@@ -51,7 +51,7 @@ struct SGDOracle {
       let gradient = random.floats(parameter.count)
       _ = parameter.gradient.buffer.update(fromContentsOf: gradient)
       let rate: Float = step < 5 ? 0.25 : 0.03125
-      optimizer.step([parameter], learningRate: rate, context: context)
+      optimizer.step([parameter], number: step + 1, learningRate: Double(rate), context: context)
       oracle.step(gradient: gradient, learningRate: Double(rate))
       #expect(parameter.gradient.array == gradient, "the gradient is left alone")
     }
@@ -68,7 +68,7 @@ struct SGDOracle {
 
 @Suite struct LearningRateScheduleTests {
   @Test func warmsUpLinearlyAStepAtATime() {
-    let schedule = LearningRateSchedule(base: 0.2, warmupSteps: 8, milestones: [100])
+    let schedule = LearningRateSchedule(base: 0.2, warmupSteps: 8, decay: .milestones([100]))
     #expect(abs(schedule.rate(at: 0) - 0.2e-4) < 1e-15)
     for step in 0...8 {
       let expected = 0.2 * (1e-4 + 0.9999 * Double(step) / 8)
@@ -79,7 +79,7 @@ struct SGDOracle {
   }
 
   @Test func dropsToATenthAtEachMilestone() {
-    let schedule = LearningRateSchedule(base: 1, milestones: [40, 60])
+    let schedule = LearningRateSchedule(base: 1, decay: .milestones([40, 60]))
     for (step, rate) in [(0, 1), (39, 1), (40, 0.1), (59, 0.1), (60, 0.01), (1000, 0.01)] {
       #expect(abs(schedule.rate(at: step) - rate) <= 1e-15 * rate * 4)
     }

@@ -13,7 +13,7 @@ import Testing
     #expect(timetable.epochs == 10)
     #expect(timetable.learningRate.base == 0.1)
     #expect(timetable.learningRate.warmupSteps == 117)  // a quarter of an epoch
-    #expect(timetable.learningRate.milestones == [1872, 2808])
+    #expect(timetable.learningRate.decay == .milestones([1872, 2808]))
     let updates = try timetable.updates(interval: nil, until: 0.75, alpha: 0.2)
     #expect(updates == UpdateSchedule(interval: 117, end: 3510, fraction: 0.2))
   }
@@ -25,7 +25,7 @@ import Testing
     let timetable = try TrainingTimetable(options, trainingSamples: 50_000)
     #expect(timetable.stepsPerEpoch == 390)
     #expect(timetable.learningRate.warmupSteps == 5 * 390)
-    #expect(timetable.learningRate.milestones == [80 * 390, 120 * 390])
+    #expect(timetable.learningRate.decay == .milestones([80 * 390, 120 * 390]))
     let updates = try timetable.updates(interval: nil, until: 0.6, alpha: 0.2)
     #expect(updates.interval == 1000)
     #expect(updates.end == 46_800)
@@ -46,7 +46,7 @@ import Testing
     #expect(timetable.horizon == 1000)
     #expect(timetable.epochs == 3)
     #expect(timetable.learningRate.warmupSteps == 25)
-    #expect(timetable.learningRate.milestones == [400, 600])
+    #expect(timetable.learningRate.decay == .milestones([400, 600]))
     #expect(try timetable.updates(interval: nil, until: 0.75, alpha: 0.2).end == 750)
   }
 
@@ -54,7 +54,7 @@ import Testing
     let timetable = try TrainingTimetable(TrainingOptions(epochs: 10, maxSteps: 1000), trainingSamples: 60_000)
     #expect(timetable.steps == 1000)
     #expect(timetable.horizon == 4680)
-    #expect(timetable.learningRate.milestones == [1872, 2808])
+    #expect(timetable.learningRate.decay == .milestones([1872, 2808]))
     #expect(try timetable.updates(interval: nil, until: 0.75, alpha: 0.2).end == 3510)
     let longer = try TrainingTimetable(TrainingOptions(epochs: 1, maxSteps: 1000), trainingSamples: 60_000)
     #expect(longer.steps == 468)
@@ -73,7 +73,7 @@ import Testing
     options.milestones = [1.25, 3]
     let timetable = try TrainingTimetable(options, trainingSamples: 1000)
     #expect(timetable.learningRate.warmupSteps == 5)
-    #expect(timetable.learningRate.milestones == [13, 30])  // 12.5 rounds up
+    #expect(timetable.learningRate.decay == .milestones([13, 30]))  // 12.5 rounds up
   }
 
   @Test func valuesOutOfRangeAreNamed() {

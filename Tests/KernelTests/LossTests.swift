@@ -114,6 +114,40 @@ import Testing
     }
   }
 
+  /// Logits of a few values, so that there are ties; in the definition, a stable sort by falling logit keeps the classes' order.
+  @Test(arguments: [1, 4, 5, 6, 100, 130], LayerShape.allLanes)
+  func labelsAmongTheLargestAreCounted(classes: Int, lanes: Int) {
+    for samples in [1, 31, 33] {
+      var batch = Batch(classes: classes, samples: samples, lanes: lanes, smoothing: 0)
+      for n in 0..<samples {
+        for c in 0..<classes {
+          let e = batch.shape.index(n, c, 0)
+          batch.logits[e] = (batch.logits[e] * 2).rounded()
+        }
+      }
+      for k in [1, 2, 5] {
+        let expected = (0..<samples).count { n in
+          let logits = batch.logits(n)
+          let order = (0..<classes).sorted { logits[$0] == logits[$1] ? $0 < $1 : logits[$0] > logits[$1] }
+          return order.prefix(k).contains(Int(batch.labels[n]))
+        }
+        for isa in LayerHarness.isas {
+          #expect(esp_top_k_correct(isa, batch.logits, batch.labels, k, classes, samples, lanes) == expected)
+          if k == 1 { #expect(batch.runWithoutGradient(isa).correct == expected) }
+        }
+      }
+    }
+  }
+
+  @Test func brokenLogitsAreNeverAmongTheLargest() {
+    for isa in LayerHarness.isas {
+      let nan = Float.nan
+      #expect(esp_top_k_correct(isa, [nan, nan, nan], [1], 2, 3, 1, 1) == 0)
+      #expect(esp_top_k_correct(isa, [nan, 5, 1], [1], 1, 3, 1, 1) == 0)
+      #expect(esp_top_k_correct(isa, [1, 5, nan], [1], 2, 3, 1, 1) == 1)
+    }
+  }
+
   @Test(arguments: [Float.nan, .infinity], LayerShape.allLanes)
   func aBrokenLogitBreaksTheLoss(value: Float, lanes: Int) {
     for (sample, k) in [(0, 0), (4, 2), (32, 4)] {

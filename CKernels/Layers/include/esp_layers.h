@@ -153,12 +153,38 @@ double esp_softmax_cross_entropy(esp_isa isa, const float *logits, const uint32_
                                  float gradient_scale, size_t classes, size_t samples, size_t lanes, float *d,
                                  size_t *correct);
 
+/// How many samples' labels are among their k largest logits. Of equal logits those of lower classes come first, so
+/// that k = 1 counts what esp_softmax_cross_entropy does; a logit that is not a number counts as the largest of all.
+size_t esp_top_k_correct(esp_isa isa, const float *logits, const uint32_t *labels, size_t k, size_t classes,
+                         size_t samples, size_t lanes);
+
 // ---- Optimizer ------------------------------------------------------------------------------------------------------
 
 /// PyTorch's SGD: g' = g + weight_decay * w; v = momentum * v + g'; w -= learning_rate * v. v starts at zero (so the
 /// first step has v = g'). n elements.
 void esp_sgd(esp_isa isa, float *restrict w, const float *restrict g, float *restrict v, size_t n, float learning_rate,
              float momentum, float weight_decay, int threads);
+
+/// What one step of AdamW (Loshchilov & Hutter 2019) multiplies by, for a learning rate r, a weight decay d and step t.
+typedef struct esp_adamw {
+  float keep;             // 1 - r * d
+  float gain1;            // 1 - beta1
+  float beta2, gain2;     // gain2 = 1 - beta2
+  float step_size;        // r / (1 - beta1^t)
+  float root_correction;  // sqrt(1 - beta2^t)
+  float epsilon;
+} esp_adamw;
+
+/// PyTorch's AdamW: w *= keep; m += gain1 * (g - m); v = beta2 * v + gain2 * g^2;
+/// w -= step_size * m / (sqrt(v) / root_correction + epsilon). m and v start at zero. n elements.
+void esp_adamw_step(esp_isa isa, const esp_adamw *rule, const float *restrict g, size_t n, float *restrict w,
+                    float *restrict m, float *restrict v, int threads);
+
+/// The sum of x[i]^2 in double, taken over 64 equal parts of the n elements and added in their order.
+double esp_square_sum(esp_isa isa, const float *x, size_t n, int threads);
+
+/// x *= factor, n elements.
+void esp_scale(esp_isa isa, float factor, size_t n, float *x, int threads);
 
 /// 1 where every element is finite, else 0.
 int esp_all_finite(esp_isa isa, const float *x, size_t n, int threads);

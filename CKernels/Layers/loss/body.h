@@ -64,4 +64,19 @@ ESP_TARGET static size_t softmax_cross_entropy(const esp_loss_block *b, double *
   return correct;
 }
 
-const esp_loss ESP_VARIANT = {softmax_cross_entropy};
+/// A label is among the k largest where fewer than k logits come before its own.
+ESP_TARGET static size_t top_k_correct(const esp_loss_block *b, size_t k) {
+  float own[32];
+  uint32_t before[32] = {0};
+  for (size_t l = 0; l < b->real; l++) own[l] = b->logits[b->labels[l] * b->lanes + l];
+  for (size_t c = 0; c < b->classes; c++)
+    for (size_t l = 0; l < b->real; l++) {
+      const float z = b->logits[c * b->lanes + l];
+      before[l] += c < b->labels[l] ? !(z < own[l]) : !(z <= own[l]);
+    }
+  size_t correct = 0;
+  for (size_t l = 0; l < b->real; l++) correct += before[l] < k;
+  return correct;
+}
+
+const esp_loss ESP_VARIANT = {softmax_cross_entropy, top_k_correct};

@@ -8,6 +8,10 @@
 typedef struct esp_optimizer {
   void (*sgd)(float *restrict w, const float *restrict g, float *restrict v, size_t first, size_t last,
               float learning_rate, float momentum, float weight_decay);
+  void (*adamw)(const esp_adamw *rule, const float *restrict g, size_t first, size_t last, float *restrict w,
+                float *restrict m, float *restrict v);
+  double (*square_sum)(const float *x, size_t first, size_t last);
+  void (*scale)(float factor, size_t first, size_t last, float *x);
   int (*all_finite)(const float *x, size_t first, size_t last);
 } esp_optimizer;
 

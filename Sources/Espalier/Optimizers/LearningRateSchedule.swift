@@ -1,21 +1,43 @@
-/// A learning rate that warms up linearly from 1e-4 of its base and drops to a tenth at each milestone; all in steps.
+import Foundation
+
+/// A learning rate that warms up linearly from 1e-4 of its base, a step at a time, and then decays; all in steps.
+///
+/// Steps count from 0, W is the number of warm-up steps. Below W the rate is what the decay gives, times 1e-4 + (1 - 1e-4) * step / W.
 public struct LearningRateSchedule: Sendable, Hashable {
+  /// How the rate gets smaller.
+  public enum Decay: Sendable, Hashable {
+    /// To a tenth at each milestone.
+    case milestones([Int])
+    /// base / 2 * (1 + cos(pi * (step - W) / (end - W))) from W on, zero from `end` on; base before. (PyTorch's `CosineAnnealingLR`
+    /// with T_max = end - W after the warm-up.)
+    case cosine(end: Int)
+  }
+
   public let base: Double
   public let warmupSteps: Int
-  public let milestones: [Int]
+  public let decay: Decay
 
-  public init(base: Double, warmupSteps: Int = 0, milestones: [Int] = []) {
+  public init(base: Double, warmupSteps: Int = 0, decay: Decay = .milestones([])) {
     self.base = base
     self.warmupSteps = warmupSteps
-    self.milestones = milestones
+    self.decay = decay
   }
 
   /// The rate of `step`, counted from 0.
   public func rate(at step: Int) -> Double {
-    let drops = milestones.count { step >= $0 }
-    var rate = base
-    for _ in 0..<drops { rate *= 0.1 }
+    let rate = decayed(at: step)
     guard step < warmupSteps else { return rate }
     return rate * (1e-4 + (1 - 1e-4) * Double(step) / Double(warmupSteps))
+  }
+
+  private func decayed(at step: Int) -> Double {
+    switch decay {
+    case .milestones(let milestones):
+      return milestones.reduce(base) { step >= $1 ? $0 * 0.1 : $0 }
+    case .cosine(let end):
+      guard step < end else { return 0 }
+      guard step > warmupSteps else { return base }
+      return base / 2 * (1 + cos(Double.pi * Double(step - warmupSteps) / Double(end - warmupSteps)))
+    }
   }
 }

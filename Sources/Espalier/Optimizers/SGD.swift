@@ -1,7 +1,7 @@
 import EspalierCore
 
 /// Stochastic gradient descent with momentum and weight decay, as PyTorch's: g += wd * w; v = mu * v + g; w -= lr * v.
-public struct SGD: Sendable {
+public struct SGD: Optimizer {
   public let momentum: Float
   public let weightDecay: Float
 
@@ -10,15 +10,16 @@ public struct SGD: Sendable {
     self.weightDecay = weightDecay
   }
 
-  /// Moves the parameters along their gradients. Allocates the state of those that have none yet.
-  public func step(_ parameters: [any Parameter], learningRate: Float, context: ComputeContext) {
+  public var stateNames: [String] { ["momentum_buffer"] }
+
+  public func step(_ parameters: [any Parameter], number: Int, learningRate: Double, context: ComputeContext) {
     for parameter in parameters {
-      if parameter.optimizerState.isEmpty { parameter.optimizerState = [parameter.makeOptimizerState()] }
+      prepare(parameter)
       let gradient = parameter.gradient.pointer
       let velocity = parameter.optimizerState[0].pointer
       parameter.withMutableValues { values in
         context.sgd(
-          values, gradient: gradient, velocity: velocity, learningRate: learningRate, momentum: momentum,
+          values, gradient: gradient, velocity: velocity, learningRate: Float(learningRate), momentum: momentum,
           weightDecay: weightDecay)
       }
     }

@@ -6,18 +6,19 @@ import EspalierTopology
 public final class Trainer {
   public let model: Model
   public let timetable: TrainingTimetable
+  public internal(set) var progress = TrainingProgress()
   let options: TrainingOptions
   let context: ComputeContext
   let random: CounterRandom
-  let optimizer: SGD
+  let optimizer: any Optimizer
+  let topology: TopologyStep?
+  let accumulator: GradientAccumulator
+  var flops: FlopCounter
+  var clock = StepClock()
   private let augmentation: Augmentation?
   private let loader: BatchLoader
   private let evaluator: Evaluator
-  private let topology: TopologyStep?
-  private var flops: FlopCounter
-  private var clock = StepClock()
-  private var history: [EpochRecord] = []
-  private var updates = 0
+  private let validator: Evaluator?
 
   /// - Parameters:
   ///   - updater: moves connections; nil for a fixed topology.
@@ -32,12 +33,20 @@ public final class Trainer {
     self.context = context
     let random = CounterRandom(seed: options.seed)
     self.random = random
-    optimizer = SGD(momentum: Float(options.momentum), weightDecay: Float(options.weightDecay))
+    optimizer = options.makeOptimizer()
+    accumulator = GradientAccumulator(parts: options.accumulate)
     augmentation = options.augments ? Augmentation() : nil
+    func evaluator(on split: ImageSplit?) throws -> Evaluator {
+      try Evaluator(
+        dataset: dataset, split: split, normalization: normalization, spec: model.spec, batchSize: options.batchSize,
+        context: context)
+    }
+    let parts = try options.validation > 0 ? dataset.train.heldOut(fraction: options.validation, random: random) : nil
     loader = try BatchLoader(
-      dataset.train, of: dataset, normalization: normalization, input: model.spec.input, context: context)
-    evaluator = try Evaluator(
-      dataset: dataset, normalization: normalization, spec: model.spec, batchSize: options.batchSize, context: context)
+      parts?.train ?? dataset.train, of: dataset, normalization: normalization, input: model.spec.input,
+      context: context)
+    self.evaluator = try evaluator(on: nil)
+    validator = try parts.map { try evaluator(on: $0.validation) }
     flops = FlopCounter(model)
     topology = try updater.map {
       try TopologyStep(updater: $0, mode: updateMode, model: model, random: random, context: context)
@@ -47,20 +56,31 @@ public final class Trainer {
   /// Trains to the end of the timetable and tells nobody on the way.
   public func run() throws -> TrainingResult { try run(observer: NoObserver()) }
 
-  /// Trains to the end of the timetable.
+  /// Trains from where `progress` stands to the end of the timetable, or until the observer wants a stop.
   ///
   /// - Throws: `EspalierError.diverged` where a loss or a gradient is not finite; what the observer throws.
   public func run(observer: some TrainingObserver) throws -> TrainingResult {
-    for epoch in 0..<timetable.epochs {
-      try runEpoch(epoch, observer: observer)
-    }
-    return TrainingResult(
-      steps: timetable.steps, epochs: timetable.epochs, history: history, trainSeconds: clock.seconds,
-      stepMillisecondsMedian: clock.medianMilliseconds,
-      updateMillisecondsMedian: clock.medianUpdateMilliseconds,
-      imagesPerSecond: Double(timetable.steps * options.batchSize) / max(clock.seconds, 1e-9),
-      trainFlopsPerSample: flops.perSample, explorationRate: explorationRate, updates: updates)
+    // A run may have been stopped between an epoch's last step and its evaluation.
+    if !isFinished, progress.step == endOfEpoch { try finishEpoch(observer) }
+    while progress.step < timetable.steps, !observer.wantsStop { try runEpoch(observer) }
+    return result
   }
+
+  /// The step after which the epoch that is not evaluated yet ends.
+  private var endOfEpoch: Int { min((progress.history.count + 1) * timetable.stepsPerEpoch, timetable.steps) }
+
+  private var isFinished: Bool { progress.step == timetable.steps && progress.history.count == timetable.epochs }
+
+  private var result: TrainingResult {
+    TrainingResult(
+      steps: progress.step, epochs: timetable.epochs, isFinished: isFinished, history: progress.history,
+      trainSeconds: clock.seconds, stepMillisecondsMedian: clock.medianMilliseconds,
+      updateMillisecondsMedian: clock.medianUpdateMilliseconds,
+      imagesPerSecond: Double(progress.step * samplesPerStep) / max(clock.seconds, 1e-9),
+      trainFlopsPerSample: flops.perSample, explorationRate: explorationRate, updates: progress.updates)
+  }
+
+  private var samplesPerStep: Int { options.batchSize * options.accumulate }
 
   private var explorationRate: Double? {
     guard let topology else {
@@ -69,73 +89,53 @@ public final class Trainer {
     return topology.explored.map { Double($0) / Double(model.spec.sparsifiableWeights) }
   }
 
-  private func runEpoch(_ epoch: Int, observer: some TrainingObserver) throws {
-    let order = SampleOrder(
-      count: loader.split.count, epoch: epoch, shuffled: options.shuffles, random: random)
-    var total = 0.0
-    var steps = 0
-    let first = epoch * timetable.stepsPerEpoch
+  /// The rest of the present epoch.
+  private func runEpoch(_ observer: some TrainingObserver) throws {
+    let epoch = progress.history.count
+    let order = SampleOrder(count: loader.split.count, epoch: epoch, shuffled: options.shuffles, random: random)
+    let first = (progress.step - epoch * timetable.stepsPerEpoch) * options.accumulate
     var batches = loader.batches(
-      in: order, size: options.batchSize, dropLast: true, augmentation: augmentation, epoch: epoch, random: random)
-    for step in first..<min(first + timetable.stepsPerEpoch, timetable.steps) {
+      in: order, size: options.batchSize, dropLast: true, from: first, augmentation: augmentation, epoch: epoch,
+      random: random)
+    let end = endOfEpoch
+    while progress.step < end, !observer.wantsStop {
+      let step = progress.step
       let started = ContinuousClock.now
-      guard let batch = try batches.next() else { break }
-      let (loss, update) = try self.step(step, batch: batch)
+      let (loss, update) = try self.step(step, from: &batches)
       clock.record(ContinuousClock.now - started, isUpdate: update != nil)
-      total += loss.mean
-      steps += 1
+      progress.step += 1
+      progress.epochLoss += loss.mean
       try report(step, loss: loss, update: update, to: observer)
+      guard !observer.wantsStop else { return }
+      if progress.step == end { try finishEpoch(observer) }
+      try observer.mayCheckpoint(step: progress.step, endsEpoch: progress.step == end)
     }
-    let test = try evaluator(model)
-    guard test.total.isFinite else {
-      throw EspalierError.diverged(
-        "diverged by the end of epoch \(epoch + 1): the test loss is \(test.mean); try a lower learning rate")
-    }
-    let record = EpochRecord(
-      epoch: epoch + 1, trainLoss: total / Double(max(1, steps)), testLoss: test.mean,
-      testAccuracy: Double(test.correct) / Double(test.samples))
-    history.append(record)
-    try observer.didFinishEpoch(record)
   }
 
   private func report(_ step: Int, loss: LossResult, update: UpdateRecord?, to observer: some TrainingObserver) throws {
     let record = StepRecord(
       step: step + 1, epoch: Double(step + 1) / Double(timetable.stepsPerEpoch), trainLoss: loss.mean,
-      trainAccuracy: Double(loss.correct) / Double(loss.samples), learningRate: timetable.learningRate.rate(at: step),
-      imagesPerSecond: Double(options.batchSize) / clock.recentSeconds)
+      trainAccuracy: loss.accuracy, learningRate: timetable.learningRate.rate(at: step),
+      imagesPerSecond: Double(samplesPerStep) / clock.recentSeconds)
     try observer.didStep(record, isLogged: (step + 1) % timetable.logEvery == 0)
     if let update { try observer.didUpdateTopology(update) }
   }
 
-  /// One step: an optimizer step, or an update of the topology, or both.
-  func step(_ step: Int, batch: Batch) throws -> (loss: LossResult, update: UpdateRecord?) {
-    let tape = Tape(context: context, mode: .training(step: step))
-    let logits = try model(Variable(batch.images), on: tape)
-    let delta = context.pool.activations(logits.shape)
-    let loss = batch.labels.withUnsafeBufferPointer {
-      context.softmaxCrossEntropy(
-        logits.value, labels: $0, labelSmoothing: Float(options.labelSmoothing), gradient: delta)
-    }
-    guard loss.total.isFinite else {
-      throw EspalierError.diverged("diverged at step \(step + 1): the loss is \(loss.mean); try a lower learning rate")
-    }
-    let update = topology?.begin(step: step, on: tape)
-    try tape.backward(from: logits, gradient: delta)
-    flops.count(update: update)
-    let record = try update?.finish()
-    if record != nil { updates += 1 }
-    if update == nil || update?.mode == .add {
-      try checkGradients(step: step)
-      optimizer.step(
-        model.parameters, learningRate: Float(timetable.learningRate.rate(at: step)), context: context)
-    }
-    return (loss, record)
-  }
-
-  private func checkGradients(step: Int) throws {
-    for parameter in model.parameters where !context.allFinite(parameter.gradient) {
+  /// Evaluates the model at the end of an epoch.
+  private func finishEpoch(_ observer: some TrainingObserver) throws {
+    let epoch = progress.history.count
+    let test = try evaluator(model)
+    let validation = try validator?(model)
+    for (name, loss) in [("test", test), ("validation", validation)] where loss?.total.isFinite == false {
       throw EspalierError.diverged(
-        "diverged at step \(step + 1): a gradient of \(parameter.name) is not finite; try a lower learning rate")
+        "diverged by step \(progress.step), the end of epoch \(epoch + 1): the \(name) loss is \(loss?.mean ?? .nan)\(model.firstBrokenParameter(context)); try a lower learning rate"
+      )
     }
+    let steps = progress.step - epoch * timetable.stepsPerEpoch
+    let record = EpochRecord(
+      epoch: epoch + 1, trainLoss: progress.epochLoss / Double(max(1, steps)), test: test, validation: validation)
+    progress.history.append(record)
+    progress.epochLoss = 0
+    try observer.didFinishEpoch(record)
   }
 }

@@ -36,12 +36,39 @@ public struct UpdateRecord: Sendable {
   public var grown: Int { layers.reduce(0) { $0 + $1.grown } }
 }
 
-/// One epoch, with the test set's verdict.
-public struct EpochRecord: Sendable, Encodable {
+/// One epoch, with the verdicts of the test set and of the held-out part of the training set.
+public struct EpochRecord: Sendable, Codable, Hashable {
   public let epoch: Int
   public let trainLoss: Double
   public let testLoss: Double
   public let testAccuracy: Double
+  /// From 100 classes up.
+  public let testTop5Accuracy: Double?
+  /// Where some images are held out.
+  public let validationLoss: Double?
+  public let validationAccuracy: Double?
+
+  init(epoch: Int, trainLoss: Double, test: LossResult, validation: LossResult?) {
+    self.epoch = epoch
+    self.trainLoss = trainLoss
+    testLoss = test.mean
+    testAccuracy = test.accuracy
+    testTop5Accuracy = test.topFiveAccuracy
+    validationLoss = validation?.mean
+    validationAccuracy = validation?.accuracy
+  }
+}
+
+extension [EpochRecord] {
+  /// The epoch of the highest validation accuracy; of equal ones that of the lowest validation loss, then the first. nil without
+  /// validation.
+  public var bestByValidation: EpochRecord? {
+    func rank(_ record: EpochRecord) -> (Double, Double)? {
+      guard let accuracy = record.validationAccuracy, let loss = record.validationLoss else { return nil }
+      return (-accuracy, loss)
+    }
+    return compactMap { record in rank(record).map { (rank: $0, record: record) } }.min { $0.rank < $1.rank }?.record
+  }
 }
 
 /// Is told what happens while a model trains. Runs on the training thread, outside of the time that counts.
@@ -50,20 +77,29 @@ public protocol TrainingObserver {
   func didStep(_ record: StepRecord, isLogged: Bool) throws
   func didUpdateTopology(_ record: UpdateRecord) throws
   func didFinishEpoch(_ record: EpochRecord) throws
+  /// Asked after every step: true ends the run before anything else happens, even an epoch's evaluation.
+  var wantsStop: Bool { get }
+  /// After a step with all that follows from it: the trainer's and the model's state are whole and may be saved.
+  func mayCheckpoint(step: Int, endsEpoch: Bool) throws
 }
 
 extension TrainingObserver {
   public func didStep(_ record: StepRecord, isLogged: Bool) {}
   public func didUpdateTopology(_ record: UpdateRecord) {}
   public func didFinishEpoch(_ record: EpochRecord) {}
+  public var wantsStop: Bool { false }
+  public func mayCheckpoint(step: Int, endsEpoch: Bool) {}
 }
 
 struct NoObserver: TrainingObserver {}
 
 /// What a run came to.
 public struct TrainingResult: Sendable {
+  /// Steps taken.
   public let steps: Int
   public let epochs: Int
+  /// Whether the run went to its end, its last evaluation included, rather than being stopped.
+  public let isFinished: Bool
   public let history: [EpochRecord]
   /// Wall time of steps and updates with their data loading.
   public let trainSeconds: Double
@@ -80,4 +116,5 @@ public struct TrainingResult: Sendable {
 
   public var testAccuracy: Double { history.last?.testAccuracy ?? 0 }
   public var testLoss: Double { history.last?.testLoss ?? 0 }
+  public var testTop5Accuracy: Double? { history.last?.testTop5Accuracy }
 }

@@ -9,21 +9,41 @@ public enum UpdateMode: String, Sendable, CaseIterable, Codable {
   case add
 }
 
+/// How the learning rate gets smaller.
+public enum ScheduleKind: String, Sendable, CaseIterable, Codable {
+  /// To a tenth at each milestone.
+  case step
+  /// To zero at the horizon, see `LearningRateSchedule.Decay`.
+  case cosine
+}
+
 /// How to train, whatever the model and the method. Everything in epochs may be a fraction.
 public struct TrainingOptions: Sendable, Hashable {
   /// Number of passes over the training set; nil: as many as `maxSteps` make.
   public var epochs: Int?
   /// Steps after which training ends; without `epochs` also what the schedules stretch over.
   public var maxSteps: Int?
+  /// Samples that one pass sees.
   public var batchSize = 128
+  /// Batches a step: their mean gradient moves the weights, as one batch of batchSize * accumulate samples would (batch norm's statistics
+  /// and dropout's masks stay each batch's own). Steps, epochs and updates count such steps. An update of the topology looks at the
+  /// gradients of the step's last batch.
+  public var accumulate = 1
+  public var optimizer = OptimizerKind.sgd
   public var learningRate = 0.1
+  /// SGD's; AdamW has no use for it.
   public var momentum = 0.9
   public var weightDecay = 1e-4
+  public var schedule = ScheduleKind.step
   /// nil: 0.025 of all epochs.
   public var warmupEpochs: Double?
-  /// Epochs at which the learning rate drops to a tenth; nil: at 0.4 and 0.6 of all.
+  /// Epochs at which the learning rate drops to a tenth (`schedule` step); nil: at 0.4 and 0.6 of all.
   public var milestones: [Double]?
   public var labelSmoothing = 0.0
+  /// Largest L2 norm of all gradients together; longer ones are shortened to it. nil: no limit.
+  public var clipNorm: Double?
+  /// Fraction of the training set that is held out for validation.
+  public var validation = 0.0
   public var augments = false
   public var shuffles = true
   public var seed: UInt64 = 0
@@ -44,10 +64,13 @@ public struct TrainingOptions: Sendable, Hashable {
     if let epochs { try require((1...1_000_000).contains(epochs), "epochs", epochs, "1 to 1000000") }
     if let maxSteps { try require((1...1 << 31).contains(maxSteps), "max-steps", maxSteps, "1 to 2147483648") }
     try require((1...65_536).contains(batchSize), "batch-size", batchSize, "1 to 65536")
+    try require((1...65_536).contains(accumulate), "accumulate", accumulate, "1 to 65536")
     try require(learningRate > 0 && learningRate.isFinite, "lr", learningRate, "a number above 0")
     try require((0..<1).contains(momentum), "momentum", momentum, "0 <= momentum < 1")
     try require(weightDecay >= 0 && weightDecay.isFinite, "weight-decay", weightDecay, "a number of at least 0")
     try require((0..<1).contains(labelSmoothing), "label-smoothing", labelSmoothing, "0 <= label-smoothing < 1")
+    if let clipNorm { try require(clipNorm > 0 && clipNorm.isFinite, "clip-norm", clipNorm, "a number above 0") }
+    try require(validation >= 0 && validation < 1, "validation", validation, "0 <= validation < 1")
     if let warmupEpochs {
       try require(warmupEpochs >= 0 && warmupEpochs.isFinite, "warmup-epochs", warmupEpochs, "a number of at least 0")
     }
@@ -56,6 +79,9 @@ public struct TrainingOptions: Sendable, Hashable {
     }
     if let logEvery { try require(logEvery > 0, "log-every", logEvery, "at least 1") }
   }
+
+  /// How many of `samples` training samples are held out for validation.
+  func heldOut(of samples: Int) -> Int { Int(validation * Double(samples)) }
 }
 
 /// The options of a run, in steps.
@@ -68,23 +94,37 @@ public struct TrainingTimetable: Sendable, Hashable {
   public let learningRate: LearningRateSchedule
   public let logEvery: Int
 
-  /// - Throws: `EspalierError.usage` where the training set is smaller than a batch, or an option is out of range.
+  /// - Parameter trainingSamples: those that are held out for validation among them.
+  /// - Throws: `EspalierError.usage` where the training set is smaller than a step's batches, or an option is out of range.
   public init(_ options: TrainingOptions, trainingSamples: Int) throws {
     try options.validate()
-    let perEpoch = trainingSamples / options.batchSize
-    guard perEpoch > 0 else {
+    let heldOut = options.heldOut(of: trainingSamples)
+    guard options.validation == 0 || heldOut > 0 else {
       throw EspalierError.usage(
-        "batch-size: \(options.batchSize) is more than the \(trainingSamples) training samples; expected at most that many"
+        "validation: \(options.validation) of \(trainingSamples) training samples is none; expected 0 or a larger fraction"
       )
+    }
+    let perEpoch = (trainingSamples - heldOut) / (options.batchSize * options.accumulate)
+    guard perEpoch > 0 else {
+      let (name, size) =
+        options.accumulate == 1
+        ? ("batch-size", "\(options.batchSize)") : ("accumulate", "\(options.accumulate) x \(options.batchSize)")
+      throw EspalierError.usage(
+        "\(name): \(size) is more than the \(trainingSamples - heldOut) training samples; expected at most that many")
     }
     stepsPerEpoch = perEpoch
     horizon = options.epochs.map { $0 * perEpoch } ?? options.maxSteps ?? perEpoch
     steps = min(horizon, options.maxSteps ?? horizon)
+    // Each batch of each step has a number of its own, below 2^32.
+    guard steps <= (1 << 32) / options.accumulate else {
+      throw EspalierError.usage("accumulate: \(options.accumulate) x \(steps) steps is more than 4294967296 batches")
+    }
     let epochs = Double(horizon) / Double(perEpoch)
     func inSteps(_ epochs: Double) -> Int { Int((min(epochs, 1e9) * Double(perEpoch)).rounded()) }
     learningRate = LearningRateSchedule(
       base: options.learningRate, warmupSteps: inSteps(options.warmupEpochs ?? 0.025 * epochs),
-      milestones: (options.milestones ?? [0.4 * epochs, 0.6 * epochs]).map(inSteps))
+      decay: options.schedule == .cosine
+        ? .cosine(end: horizon) : .milestones((options.milestones ?? [0.4 * epochs, 0.6 * epochs]).map(inSteps)))
     logEvery = options.logEvery ?? max(1, steps / 1000)
   }
 

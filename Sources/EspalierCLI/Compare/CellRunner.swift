@@ -19,10 +19,11 @@ struct CellRunner {
   func run(_ cells: [ComparisonCell], report: (ComparisonCell, ComparisonCell.Outcome) throws -> Void) throws {
     var waiting = cells[...]
     var running: [Job] = []
-    let signals = SignalRelay()
+    let stop = StopRequest(maxTime: nil)
+    stop.listen()
     defer { for job in running { job.process.interrupt() } }
     while !waiting.isEmpty || !running.isEmpty {
-      if signals.isRaised {
+      if stop.reason != nil {
         for job in running {
           job.process.terminate()
           job.process.waitUntilExit()
@@ -96,38 +97,6 @@ struct CellRunner {
 
 /// A comparison was stopped by a signal, or one of its runs was; what has ended is kept.
 struct ComparisonStopped: Error {}
-
-/// Notes SIGINT and SIGTERM instead of dying of them, as long as it lives.
-private final class SignalRelay {
-  private let sources: [any DispatchSourceSignal]
-  private let flag = Flag()
-
-  private final class Flag: @unchecked Sendable {
-    // Unchecked: guarded by the lock.
-    private let lock = NSLock()
-    private var raised = false
-    func raise() { lock.withLock { raised = true } }
-    var isRaised: Bool { lock.withLock { raised } }
-  }
-
-  init() {
-    let flag = flag
-    sources = [SIGINT, SIGTERM].map { number in
-      signal(number, SIG_IGN)
-      let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-      source.setEventHandler { flag.raise() }
-      source.resume()
-      return source
-    }
-  }
-
-  deinit {
-    for source in sources { source.cancel() }
-    for number in [SIGINT, SIGTERM] { signal(number, SIG_DFL) }
-  }
-
-  var isRaised: Bool { flag.isRaised }
-}
 
 extension ProcessMemory {
   /// What the system could give to new programs.

@@ -7,14 +7,21 @@ public struct LossResult: Sendable {
   /// Samples whose largest logit is the label's.
   public let correct: Int
   public let samples: Int
+  /// Samples whose label is among the five largest logits, where that was counted.
+  public let correctInTopFive: Int?
 
-  public init(total: Double, correct: Int, samples: Int) {
+  public init(total: Double, correct: Int, samples: Int, correctInTopFive: Int? = nil) {
     self.total = total
     self.correct = correct
     self.samples = samples
+    self.correctInTopFive = correctInTopFive
   }
 
   public var mean: Double { total / Double(samples) }
+  /// Top-1, as a fraction.
+  public var accuracy: Double { Double(correct) / Double(samples) }
+  /// Top-5, as a fraction, where it was counted.
+  public var topFiveAccuracy: Double? { correctInTopFive.map { Double($0) / Double(samples) } }
 }
 
 extension ComputeContext {
@@ -34,5 +41,16 @@ extension ComputeContext {
       isa, logits.pointer, labels.baseAddress, labelSmoothing, 1 / Float(shape.samples), shape.channels,
       shape.samples, shape.lanes, gradient?.pointer, &correct)
     return LossResult(total: total, correct: correct, samples: shape.samples)
+  }
+
+  /// Samples whose label is among the k largest logits; of equal logits those of lower classes come first.
+  ///
+  /// - Parameters:
+  ///   - logits: [samples, classes]
+  ///   - labels: [samples], each below the number of classes
+  public func countCorrect(amongLargest k: Int, _ logits: Activations, labels: UnsafeBufferPointer<UInt32>) -> Int {
+    let shape = logits.shape
+    precondition(labels.count == shape.samples && shape.blocks == shape.sampleBlocks && shape.positions == 1 && k > 0)
+    return esp_top_k_correct(isa, logits.pointer, labels.baseAddress, k, shape.channels, shape.samples, shape.lanes)
   }
 }

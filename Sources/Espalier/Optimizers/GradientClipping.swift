@@ -1,0 +1,20 @@
+import EspalierCore
+
+/// Shortens a gradient that is too long, as PyTorch's `clip_grad_norm_`: with the L2 norm n over all parameters,
+/// g *= min(1, maximum / (n + 1e-6)).
+///
+/// The norm is summed in Double, parameter by parameter, in an order that no number of threads changes.
+struct GradientClipping {
+  let maximum: Double
+
+  /// - Returns: the norm before.
+  @discardableResult
+  func callAsFunction(_ parameters: [any Parameter], context: ComputeContext) -> Double {
+    let norm = parameters.reduce(0) { $0 + context.squareSum($1.gradient) }.squareRoot()
+    let factor = maximum / (norm + 1e-6)
+    if factor < 1 {
+      for parameter in parameters { context.scale(parameter.gradient, by: Float(factor)) }
+    }
+    return norm
+  }
+}

@@ -1,0 +1,26 @@
+import EspalierCore
+
+/// Moves parameters along their gradients. A value: what it remembers of each number lies in the parameters' `optimizerState`, which
+/// goes along when connections move (grown ones start with zeros).
+public protocol Optimizer: Sendable {
+  /// What the buffers of a parameter's state are called, in their order (as PyTorch calls them).
+  var stateNames: [String] { get }
+
+  /// One step. Allocates the state of parameters that have none yet.
+  ///
+  /// - Parameter number: the step's number among the optimizer's own, from 1: updates that take a step's place do not count.
+  func step(_ parameters: [any Parameter], number: Int, learningRate: Double, context: ComputeContext)
+}
+
+extension Optimizer {
+  /// Gives zeros to parameters without state.
+  func prepare(_ parameter: any Parameter) {
+    guard parameter.optimizerState.count != stateNames.count else { return }
+    parameter.optimizerState = stateNames.map { _ in parameter.makeOptimizerState() }
+  }
+}
+
+/// Which optimizer trains.
+public enum OptimizerKind: String, Sendable, CaseIterable, Codable {
+  case sgd, adamw
+}

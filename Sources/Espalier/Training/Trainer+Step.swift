@@ -1,0 +1,98 @@
+import EspalierCore
+import EspalierTopology
+
+extension Trainer {
+  /// One step: an optimizer step on the mean gradient of its batches, or an update of the topology, or both.
+  func step(_ step: Int, from batches: inout BatchReader) throws -> (loss: LossResult, update: UpdateRecord?) {
+    var (total, correct, samples) = (0.0, 0, 0)
+    var update: TopologyStep.Update?
+    for part in 0..<options.accumulate {
+      guard let batch = try batches.next() else {
+        throw EspalierError.invariant("step \(step + 1): the epoch has no batch left")
+      }
+      let loss: LossResult
+      (loss, update) = try pass(batch, step: step, part: part)
+      total += loss.total
+      correct += loss.correct
+      samples += loss.samples
+      if update?.mode != .replace { accumulator.add(part: part, of: model.parameters, context: context) }
+    }
+    let record = try update?.finish()
+    if record != nil { progress.updates += 1 }
+    if update?.mode != .replace { try moveWeights(step: step) }
+    return (LossResult(total: total, correct: correct, samples: samples), record)
+  }
+
+  /// Forward and backward on one batch; the last of a step's is the one that an update looks at.
+  private func pass(_ batch: Batch, step: Int, part: Int) throws -> (loss: LossResult, update: TopologyStep.Update?) {
+    let tape = Tape(context: context, mode: .training(step: step * options.accumulate + part))
+    let logits = try model(Variable(batch.images), on: tape)
+    let delta = context.pool.activations(logits.shape)
+    let loss = batch.labels.withUnsafeBufferPointer {
+      context.softmaxCrossEntropy(
+        logits.value, labels: $0, labelSmoothing: Float(options.labelSmoothing), gradient: delta)
+    }
+    guard loss.total.isFinite else {
+      throw EspalierError.diverged(
+        "diverged at step \(step + 1): the loss is \(loss.mean)\(brokenPlace(batch, step: step)); try a lower learning rate"
+      )
+    }
+    let update = part == options.accumulate - 1 ? topology?.begin(step: step, on: tape) : nil
+    try tape.backward(from: logits, gradient: delta)
+    flops.count(update: update)
+    return (loss, update)
+  }
+
+  private func moveWeights(step: Int) throws {
+    for parameter in model.parameters where !context.allFinite(parameter.gradient) {
+      throw EspalierError.diverged(
+        "diverged at step \(step + 1): a gradient of \(parameter.name) is not finite; try a lower learning rate")
+    }
+    if let clipNorm = options.clipNorm { GradientClipping(maximum: clipNorm)(model.parameters, context: context) }
+    progress.optimizerSteps += 1
+    optimizer.step(
+      model.parameters, number: progress.optimizerSteps, learningRate: timetable.learningRate.rate(at: step),
+      context: context)
+  }
+
+  /// Where a forward pass first makes numbers that are not finite, in words that follow the loss.
+  ///
+  /// Runs the batch once more, layer by layer; the run has ended, so that it does not matter that running statistics move.
+  private func brokenPlace(_ batch: Batch, step: Int) -> String {
+    let parameter = model.firstBrokenParameter(context)
+    guard parameter.isEmpty else { return parameter }
+    let tape = Tape(context: context, mode: .training(step: step))
+    var x = Variable(batch.images)
+    for (index, layer) in model.layers.enumerated() {
+      guard let y = try? layer(x, on: tape) else { break }
+      if !y.value.buffer.allSatisfy(\.isFinite) {
+        let name = layer.parameters.first.map {
+          String($0.name.prefix(upTo: $0.name.lastIndex(of: ".") ?? $0.name.endIndex))
+        }
+        return ": the output of \(name.map { "layer \($0)" } ?? "layer number \(index + 1)") is not finite"
+      }
+      x = y
+    }
+    return ""
+  }
+}
+
+extension Model {
+  /// The first parameter that holds a number that is not finite, in words that follow the loss; empty where all are finite.
+  func firstBrokenParameter(_ context: ComputeContext) -> String {
+    for parameter in parameters {
+      let broken = parameter.withMutableValues { values in !values.allSatisfy(\.isFinite) }
+      if broken { return ": \(parameter.name) is not finite" }
+    }
+    return ""
+  }
+}
+
+extension TrainingOptions {
+  func makeOptimizer() -> any Optimizer {
+    switch optimizer {
+    case .sgd: SGD(momentum: Float(momentum), weightDecay: Float(weightDecay))
+    case .adamw: AdamW(weightDecay: weightDecay)
+    }
+  }
+}

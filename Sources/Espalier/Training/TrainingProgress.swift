@@ -1,0 +1,17 @@
+/// How far a run has come, and its sums on the way: with the model and the optimizer's state, all that the rest of the run depends on.
+///
+/// The position in the data follows from `step`, and everything random from the seed and `step`.
+public struct TrainingProgress: Sendable, Codable, Hashable {
+  /// Steps taken.
+  public internal(set) var step = 0
+  /// Steps that the optimizer took: those that no update replaced.
+  public internal(set) var optimizerSteps = 0
+  /// Updates of the topology.
+  public internal(set) var updates = 0
+  /// Sum of the losses of the present epoch's steps.
+  public internal(set) var epochLoss = 0.0
+  /// Epochs that are finished and evaluated.
+  public internal(set) var history: [EpochRecord] = []
+
+  public init() {}
+}

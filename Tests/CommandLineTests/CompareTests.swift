@@ -1,0 +1,77 @@
+import Foundation
+import TestSupport
+import Testing
+
+extension CommandLineTests {
+  @Suite struct Compare {
+    private static let shared =
+      ["--model", "mlp", "--hidden", "32", "--max-steps", "12", "--batch-size", "32", "--threads", "1"]
+      + ["--update-every", "4"]
+
+    private func compare(_ arguments: [String], output: IDXFolder) throws -> (
+      program: RunProgram, rows: [[String: Any]]
+    ) {
+      let program = try RunProgram.espalier(
+        ["compare", "--json", "--output", output.path] + Self.shared + arguments)
+      #expect(program.status == 0, "\(program.error)")
+      return (program, try #require(try program.json()["rows"] as? [[String: Any]]))
+    }
+
+    @Test func rowsAreTheRunsMeans() throws {
+      let output = try IDXFolder()
+      let (program, rows) = try compare(
+        ["--methods", "static,gse,dense", "--sparsities", ".8,.9", "--seeds", "1,2", "--jobs", "2"], output: output)
+      #expect(rows.map { $0["method"] as? String } == ["static", "static", "gse", "gse", "dense"])
+      #expect(rows.map { $0["sparsity"] as? Double } == [0.8, 0.9, 0.8, 0.9, 0])
+      #expect(program.errorLines.count == 11, "one line before, one a run: \(program.error)")
+      for row in rows {
+        for name in ["accuracy_mean", "accuracy_sd", "train_seconds", "peak_rss_bytes", "train_flops_ratio", "nnz"] {
+          #expect(row[name] is NSNumber, "\(name)")
+        }
+        #expect(row["seeds"] as? [Int] == [1, 2])
+      }
+      #expect(rows[1]["nnz"] as? Int == Int((0.1 * Double(784 * 32 + 320)).rounded()))
+      #expect(rows[4]["train_flops_ratio"] as? Double == 1)
+      let alone = try [1, 2].map { seed in
+        try TrainedRun(
+          Self.shared + ["--method", "gse", "--sparsity", "0.9", "--seed", "\(seed)"], output: output.path)
+      }
+      let accuracies = alone.compactMap { $0.result["test_accuracy"] as? Double }
+      #expect(rows[3]["accuracies"] as? [Double] == accuracies)
+      #expect(abs((rows[3]["accuracy_mean"] as? Double ?? 0) - (accuracies[0] + accuracies[1]) / 2) < 1e-12)
+      let deviation = abs(accuracies[0] - accuracies[1]) / 2.0.squareRoot()
+      #expect(abs((rows[3]["accuracy_sd"] as? Double ?? -1) - deviation) < 1e-12)
+    }
+
+    @Test func whatHasEndedIsKept() throws {
+      let output = try IDXFolder()
+      let first = try compare(["--methods", "static", "--sparsities", "0.9", "--seeds", "1"], output: output)
+      #expect(first.rows[0]["accuracy_sd"] is NSNull, "one run has no deviation")
+      let folder = try #require(try first.program.json()["run"] as? String)
+      for file in ["compare.csv", "compare.json", "compare.html"] {
+        #expect(FileManager.default.fileExists(atPath: folder + "/" + file))
+      }
+      let more = try compare(["--methods", "static,set", "--sparsities", "0.9", "--seeds", "1,2"], output: output)
+      #expect(more.program.error.hasPrefix("4 runs in \(folder), 3 to go\n"), "\(more.program.error)")
+      let again = try compare(["--methods", "static,set", "--sparsities", "0.9", "--seeds", "1,2"], output: output)
+      #expect(again.program.error == "4 runs in \(folder), 0 to go\n")
+      #expect(try again.program.json()["rows"] as? NSArray == more.program.json()["rows"] as? NSArray)
+    }
+
+    @Test func aFailedRunIsNamed() throws {
+      let output = try IDXFolder()
+      let arguments = ["compare", "--output", output.path, "--methods", "static", "--data-dir", "/nowhere"]
+      let program = try RunProgram.espalier(arguments + Self.shared)
+      #expect(program.status == 65 && program.error.contains("static 0.9 seed 0") && program.error.contains("/nowhere"))
+    }
+
+    @Test(arguments: [
+      (["--methods", "gse,bogus"], "bogus"), (["--methods", "gse", "--sparsities", ".9,2"], "sparsity"),
+      (["--methods", "gse", "--seeds", "1,x"], "seeds"), (["--methods", "gse", "--method", "set"], "--methods"),
+      (["--methods", "gse", "--jobs", "-1"], "jobs"), (["--methods", ""], "methods"), ([], "--methods"),
+    ])
+    func badFlagsAreRefused(arguments: [String], word: String) throws {
+      expectOneLine(try RunProgram.espalier(["compare"] + arguments), status: 64, saying: word)
+    }
+  }
+}
