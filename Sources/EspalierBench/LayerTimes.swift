@@ -29,9 +29,13 @@ struct LayerTimes {
     var work: [Shape: (layer: LayerCase, flops: Double)] = [:]
     for layer in layers { work[Shape(layer), default: (layer, 0)].flops += layer.denseFlops }
     let order = work.sorted { ($0.value.flops, $0.value.layer.name) > ($1.value.flops, $1.value.layer.name) }
-    for (shape, item) in order where measurements.isEmpty || ContinuousClock.now < deadline {
+    var longest = Duration.zero
+    for (shape, item) in order where measurements.isEmpty || ContinuousClock.now + longest < deadline {
       let tile = Tile(item.layer)
-      if tile.isFaithful || measurements.isEmpty { measurements[shape] = try Self.measure(tile, context: context) }
+      guard tile.isFaithful || measurements.isEmpty else { continue }
+      let start = ContinuousClock.now
+      measurements[shape] = try Self.measure(tile, context: context)
+      longest = max(longest, ContinuousClock.now - start)
     }
   }
 

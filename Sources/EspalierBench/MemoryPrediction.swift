@@ -66,7 +66,7 @@ private struct Probe {
   let instructionSet: InstructionSet
 
   /// Connections of the model that is probed at most: activations do not depend on them, time does.
-  private static let connections = 300_000.0
+  private static let connections = 100_000.0
 
   private func model(in context: ComputeContext) throws -> Model {
     let spec = request.spec

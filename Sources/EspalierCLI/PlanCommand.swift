@@ -11,7 +11,8 @@ struct PlanCommand: ParsableCommand {
   @Option(help: "The model: \(ModelCatalog.names.joined(separator: ", ")).") var model: String?
   @Option(help: "Multiplies the model's channels.") var width: Double?
   @Option(help: "mlp only: units of the hidden layers, e.g. 512,512.") var hidden: String?
-  @Option(help: "The data set, whose files are not needed.") var dataset: String?
+  @Option(help: "The data set, whose files are not needed; by default imagenet for models made for it.") var dataset:
+    String?
   @Option(help: "Fraction of weights that do not exist: 0 <= s < 1.") var sparsity: Double?
   @Option(help: "How layers share the connections: erdos-renyi, erk or uniform.") var distribution: String?
   @Option(help: "Samples a step.") var batchSize: Int?
@@ -29,6 +30,9 @@ struct PlanCommand: ParsableCommand {
 
   /// Names and ranges as `train` takes them.
   private func resolve() throws -> RunConfiguration {
+    let isLarge = ModelCatalog.isForImageNet(model ?? "")
+    let hasImageNet = DatasetCatalog.descriptions.contains { $0.name == "imagenet" }
+    let dataset = dataset ?? (isLarge && hasImageNet ? "imagenet" : nil)
     func flag(_ name: String, _ value: Any?) -> [String] { value.map { ["--\(name)=\($0)"] } ?? [] }
     let arguments =
       flag("model", model) + flag("width", width) + flag("hidden", hidden) + flag("dataset", dataset)

@@ -21,7 +21,61 @@ extension CommandLineTests {
       resNet(20), resNet(32), resNet(44), resNet(56), resNet(110), resNet(1202),
       ("simple-vit-tiny", 4_224_000, 13_930, 64 * (4_224_000 - 5120) + 5120),
       ("simple-vit", 38_545_408, 43_530, 196 * (38_545_408 - 10_240) + 10_240),
+      largeResNet(18, [2, 2, 2, 2], expansion: 1), largeResNet(34, [3, 4, 6, 3], expansion: 1),
+      largeResNet(50, [3, 4, 6, 3], expansion: 4), largeResNet(101, [3, 4, 23, 3], expansion: 4),
+      largeResNet(152, [3, 8, 36, 3], expansion: 4), largeVGG(11, [1, 1, 2, 2, 2]), largeVGG(13, [2, 2, 2, 2, 2]),
+      largeVGG(16, [2, 2, 3, 3, 3]), largeVGG(19, [2, 2, 4, 4, 4]),
     ]
+
+    /// torchvision's residual network for 10 classes on 32 x 32 images: 16 x 16 after the stem's convolution, 8 x 8 after its pool.
+    private static func largeResNet(
+      _ depth: Int, _ blocks: [Int], expansion: Int
+    ) -> (name: String, weights: Int, other: Int, products: Int) {
+      var (weights, units, products) = (64 * 147, 64, 64 * 147 * 256)
+      var (inputs, side) = (64, 8)
+      func add(_ size: Int, _ outputs: Int, _ side: Int) {
+        weights += size * outputs
+        units += outputs
+        products += size * outputs * side * side
+      }
+      for (stage, count) in blocks.enumerated() {
+        let channels = 64 << stage
+        for block in 0..<count {
+          let before = side
+          if stage > 0, block == 0 { side /= 2 }
+          if expansion == 1 {
+            add(9 * inputs, channels, side)
+            add(9 * channels, channels, side)
+          } else {
+            add(inputs, channels, before)
+            add(9 * channels, channels, side)
+            add(channels, expansion * channels, side)
+          }
+          if side != before || inputs != expansion * channels { add(inputs, expansion * channels, side) }
+          inputs = expansion * channels
+        }
+      }
+      return ("resnet\(depth)", weights + 10 * inputs, 2 * units + 10, products + 10 * inputs)
+    }
+
+    /// torchvision's VGG with batch norm, alike: its last pool leaves one pixel, which the classifier sees 7 x 7 times.
+    private static func largeVGG(
+      _ depth: Int, _ depths: [Int]
+    ) -> (name: String, weights: Int, other: Int, products: Int) {
+      let classifier = 49 * 512 * 4096 + 4096 * 4096 + 4096 * 10
+      var (weights, other, products) = (classifier, 2 * 4096 + 10, classifier)
+      var (inputs, pixels) = (3, 32)
+      for (channels, depth) in zip([64, 128, 256, 512, 512], depths) {
+        for _ in 0..<depth {
+          weights += 9 * inputs * channels
+          other += 3 * channels
+          products += 9 * inputs * channels * pixels * pixels
+          inputs = channels
+        }
+        pixels /= 2
+      }
+      return ("vgg\(depth)", weights, other, products)
+    }
 
     /// Three stages of 2n convolutions with 16, 32 and 64 channels, 6n + 2 layers in all.
     private static func resNet(_ depth: Int) -> (name: String, weights: Int, other: Int, products: Int) {
@@ -48,7 +102,7 @@ extension CommandLineTests {
     @Test(arguments: models.map(\.name))
     func everyModelsNumbers(_ name: String) throws {
       let model = try #require(Self.models.first { $0.name == name })
-      let result = try plan("--model \(name) --sparsity 0.95 --batch-size 16 --threads 2")
+      let result = try plan("--model \(name) --dataset fashion-mnist --sparsity 0.95 --batch-size 16 --threads 2")
       func integer(_ key: String) -> Int { result[key] as? Int ?? -1 }
       #expect(result["model"] as? String == name)
       #expect(integer("sparsifiable_weights") == model.weights)

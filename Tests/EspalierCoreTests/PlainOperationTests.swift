@@ -63,6 +63,15 @@ import Testing
     }
   }
 
+  @Test(arguments: CoreHarness.batches, [[7, 7], [2, 2], [1, 4], [6, 5]])
+  func adaptiveAveragePool(batch: Int, size: [Int]) throws {
+    var random = LayerRandom(seed: UInt64(batch))
+    let x = OracleTensor(samples: batch, channels: 2, height: 6, width: 5, using: &random).map { Double(Float($0 + 2)) }
+    try check(
+      x, bound: 32 * CoreHarness.u, terms: 3, { try $0.adaptiveAveragePool($1, height: size[0], width: size[1]) }
+    ) { $0.adaptivelyPooled(height: size[0], width: size[1]) }
+  }
+
   @Test func poolsRefuseWindowsThatDoNotFit() throws {
     let context = try ComputeContext(threads: 1)
     let x = Variable(context.pool.activations(ActivationShape(samples: 2, channels: 1, height: 3, width: 4)))
@@ -74,6 +83,7 @@ import Testing
       #expect(performing: { try tape.maxPool(x, bad) }, throws: CoreHarness.isUsage)
       #expect(performing: { try tape.averagePool(x, bad) }, throws: CoreHarness.isUsage)
     }
+    #expect(performing: { try tape.adaptiveAveragePool(x, height: 0, width: 1) }, throws: CoreHarness.isUsage)
   }
 
   @Test(arguments: CoreHarness.batches)

@@ -7,12 +7,14 @@ import Testing
 /// Whole residual networks and transformers, tiny ones, against an oracle that carries out their description in Double.
 @Suite struct ResidualAndTransformerTests {
   enum Tiny: CaseIterable {
-    case residual, transformer
+    case residual, transformer, bottlenecks, adaptive
 
     func spec() throws -> ModelSpec {
       switch self {
       case .residual: try TinyModels.residual()
       case .transformer: try TinyModels.transformer()
+      case .bottlenecks: try TinyModels.bottlenecks()
+      case .adaptive: try TinyModels.adaptive()
       }
     }
   }

@@ -62,6 +62,7 @@ struct SpecOracle {
     case .averagePool(let pool):
       let size = Double(pool.kernel * pool.kernel)
       return x.pooled(kernel: pool.kernel, stride: pool.stride, padding: pool.padding) { $0.reduce(0, +) / size }
+    case .adaptiveAveragePool(let height, let width): return x.adaptivelyPooled(height: height, width: width)
     case .globalAveragePool: return x.globalAverage()
     case .dropout: return x
     case .flatten: return x.flattened()

@@ -1,5 +1,6 @@
 import Espalier
 import EspalierCore
+import EspalierData
 import Foundation
 import Testing
 
@@ -19,6 +20,36 @@ import Testing
       #expect(Set(allocations[1..<4]).count == 1, "\(allocations)")
       #expect(allocations[0] > 0)
     }
+  }
+
+  /// One model of each family: neither pool nor meter grows from step to step.
+  @Test(arguments: [
+    ("mlp", 1.0, 28), ("resnet20", 0.25, 28), ("vgg11-small", 0.25, 28), ("simple-vit-tiny", 0.25, 28),
+    ("resnet18", 1, 32), ("resnet50", 1, 32), ("vgg11", 1, 32),
+  ])
+  func noFamilyGrows(_ name: String, width: Double, side: Int) throws {
+    let isLarge = ModelCatalog.isForImageNet(name)
+    let images = FeatureSize(channels: 1, height: side, width: side)
+    let spec = try ModelCatalog.spec(
+      ModelCatalog.Request(name: name, width: width, images: images, classes: 4))
+    var options = TrainingOptions(epochs: nil, maxSteps: 30)
+    options.batchSize = isLarge ? 3 : 9
+    options.warmupEpochs = 0
+    options.learningRate = 1e-3
+    let dataset = try ImageDataset.synthetic(
+      trainCount: 300, testCount: 8, seed: 5, classes: 4, height: side, width: side)
+    var setup = TrainingSetup(spec: spec, dataset: dataset, sparsity: isLarge ? 0.998 : 0.9, options: options)
+    setup.method = .static
+    let run = try setup.make()
+    let recorder = TrainingRecorder()
+    var readings: [[Int]] = []
+    recorder.onStep = { _ in
+      let reading = run.context.meter.reading
+      readings.append([reading.allocations, reading.activationBytes, reading.weightBytes])
+    }
+    _ = try run.trainer.run(observer: recorder)
+    #expect(Set(readings[1..<30]).count == 1, "\(name): \(readings)")
+    try run.context.meter.check()
   }
 
   /// Memory comes back after updates: what lives after the last is what lived after the first.

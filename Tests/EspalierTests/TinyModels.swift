@@ -38,6 +38,49 @@ enum TinyModels {
       ])
   }
 
+  /// As torchvision's ResNets: a wide strided stem with a padded pool, bottlenecks with and without projection.
+  static func bottlenecks() throws -> ModelSpec {
+    func block(_ name: String, _ channels: Int, stride: Int, isProjected: Bool) -> LayerSpec {
+      func convolution(_ part: String, _ channels: Int, _ kernel: Int, stride: Int = 1) -> LayerSpec {
+        .convolution(
+          name: "\(name).\(part)", outChannels: channels,
+          geometry: ConvolutionGeometry(kernel: kernel, stride: stride, padding: kernel / 2), bias: false)
+      }
+      let projection = [
+        convolution("downsample.0", 4 * channels, 1, stride: stride), .batchNorm(name: "\(name).downsample.1"),
+      ]
+      return .residual(
+        body: [
+          convolution("conv1", channels, 1), .batchNorm(name: "\(name).bn1", relu: true),
+          convolution("conv2", channels, 3, stride: stride), .batchNorm(name: "\(name).bn2", relu: true),
+          convolution("conv3", 4 * channels, 1), .batchNorm(name: "\(name).bn3"),
+        ], shortcut: isProjected ? projection : [], relu: true)
+    }
+    return try ModelSpec(
+      name: "tiny bottlenecks", input: FeatureSize(channels: 3, height: 13, width: 16), classes: 3,
+      layers: [
+        .convolution(
+          name: "conv1", outChannels: 4, geometry: ConvolutionGeometry(kernel: 7, stride: 2, padding: 3), bias: false),
+        .batchNorm(name: "bn1", relu: true), .maxPool(PoolGeometry(kernel: 3, stride: 2, padding: 1)),
+        block("layer1.0", 2, stride: 1, isProjected: true), block("layer1.1", 2, stride: 1, isProjected: false),
+        block("layer2.0", 3, stride: 2, isProjected: true), .globalAveragePool, .linear(name: "fc", outputs: 3),
+      ])
+  }
+
+  /// As torchvision's VGGs: convolutions, norms, pools, an adaptive pool, hidden layers.
+  static func adaptive() throws -> ModelSpec {
+    let geometry = ConvolutionGeometry(kernel: 3, padding: 1)
+    return try ModelSpec(
+      name: "tiny VGG", input: FeatureSize(channels: 3, height: 10, width: 7), classes: 3,
+      layers: [
+        .convolution(name: "features.0", outChannels: 4, geometry: geometry, bias: false),
+        .batchNorm(name: "features.1", relu: true), .maxPool(PoolGeometry(kernel: 2)),
+        .convolution(name: "features.4", outChannels: 4, geometry: geometry, bias: false),
+        .batchNorm(name: "features.5", relu: true), .adaptiveAveragePool(height: 3, width: 4), .flatten,
+        .linear(name: "classifier.0", outputs: 12), .relu, .linear(name: "classifier.6", outputs: 3),
+      ])
+  }
+
   /// A transformer of one layer with two heads of 4 on a grid of 3 x 2 tokens.
   static func transformer() throws -> ModelSpec {
     try ModelSpec(

@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-"""Records what PyTorch computes with two small models of sparse weights: the fixtures of RecordedModelTests.
+"""Records what PyTorch computes with small models of sparse weights: the fixtures of RecordedModelTests.
 
 Each NAME.safetensors is a checkpoint of the first weights, as Espalier writes one, and beside them under "recorded.": a batch of
-images (bytes) with labels, its logits in evaluation mode, its loss before each of six steps of SGD, and all numbers after them.
-Dense weights and a mask stand in for sparse ones; everything is computed in double precision.
+images (bytes) with labels, its logits in evaluation mode, and where the model has no dropout its loss before each of six steps of
+SGD and numbers after them. masked-dense/NAME.safetensors are state_dicts as PyTorch users have them, whose inactive weights are
+zeros; masked-dense/NAME.logits.safetensors hold images and logits. Everything is computed in double precision.
 
     python3 record.py FOLDER        (needs PyTorch; recorded with 2.x on the CPU)
 """
 
 import json
+import os
 import struct
 import sys
 
@@ -16,132 +18,57 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-STEPS, SAMPLES, CLASSES = 6, 8, 10
+from architectures import VGG, CIFARResNet, ResNet, SimpleViT
+
+CLASSES = 10
 MOMENTUM, WEIGHT_DECAY = 0.9, 1e-4
 
 
-class Block(nn.Module):
-    def __init__(self, inputs, channels, stride):
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, channels, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
-        self.stride = stride
-
-    def forward(self, x):
-        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        if self.stride > 1:
-            padding = y.shape[1] // 4
-            x = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, padding, padding))
-        return F.relu(y + x)
+def sparse_weights(model):
+    """Names of the weights that can be sparse."""
+    return [f"{name}.weight" for name, module in model.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
 
 
-class ResNet(nn.Module):
-    def __init__(self, blocks, width):
-        super().__init__()
-        channels = [int(c * width) for c in (16, 32, 64)]
-        self.conv1 = nn.Conv2d(3, channels[0], 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels[0])
-        inputs = channels[0]
-        for stage, outputs in enumerate(channels):
-            layers = []
-            for block in range(blocks):
-                layers.append(Block(inputs, outputs, 2 if stage > 0 and block == 0 else 1))
-                inputs = outputs
-            setattr(self, f"layer{stage + 1}", nn.Sequential(*layers))
-        self.linear = nn.Linear(inputs, CLASSES)
-
-    def forward(self, x):
-        x = F.relu(self.bn1(self.conv1(x)))
-        x = self.layer3(self.layer2(self.layer1(x)))
-        return self.linear(x.mean((2, 3)))
+def connection_counts(model, density, connections):
+    """As many of each weight: `density` of all, or `connections` in all, in proportion to inputs + outputs."""
+    shapes = {name: model.get_parameter(name).flatten(1).shape for name in sparse_weights(model)}
+    if connections is None:
+        return {name: max(1, round(density * rows * columns)) for name, (rows, columns) in shapes.items()}
+    share = connections / sum(map(sum, shapes.values()))
+    return {name: min(rows * columns, round(share * (rows + columns))) for name, (rows, columns) in shapes.items()}
 
 
-class Attention(nn.Module):
-    def __init__(self, dimension, heads, size=64):
-        super().__init__()
-        self.heads, self.size = heads, size
-        self.norm = nn.LayerNorm(dimension)
-        self.to_qkv = nn.Linear(dimension, 3 * heads * size, bias=False)
-        self.to_out = nn.Linear(heads * size, dimension, bias=False)
+def prepare(model, counts, denominator=None):
+    """Draws a mask for each weight, and numbers that a float holds exactly for everything. Returns the masks.
 
-    def forward(self, x):
-        samples, tokens, _ = x.shape
-        q, k, v = (
-            part.view(samples, tokens, self.heads, self.size).transpose(1, 2)
-            for part in self.to_qkv(self.norm(x)).chunk(3, -1)
-        )
-        weights = (q @ k.transpose(-1, -2) * self.size**-0.5).softmax(-1)
-        return self.to_out((weights @ v).transpose(1, 2).reshape(samples, tokens, -1))
-
-
-class FeedForward(nn.Module):
-    def __init__(self, dimension, hidden):
-        super().__init__()
-        self.net = nn.Sequential(
-            nn.LayerNorm(dimension), nn.Linear(dimension, hidden), nn.GELU(), nn.Linear(hidden, dimension)
-        )
-
-    def forward(self, x):
-        return self.net(x)
-
-
-class SimpleViT(nn.Module):
-    def __init__(self, width, patch=4, side=8, depth=4):
-        super().__init__()
-        dimension, heads, hidden = int(512 * width), int(6 * width), int(256 * width)
-        self.patch, self.side = patch, side
-        self.to_patch_embedding = nn.Sequential(
-            nn.Identity(), nn.LayerNorm(3 * patch**2), nn.Linear(3 * patch**2, dimension), nn.LayerNorm(dimension)
-        )
-        self.transformer = nn.Module()
-        self.transformer.layers = nn.ModuleList(
-            nn.ModuleList([Attention(dimension, heads), FeedForward(dimension, hidden)]) for _ in range(depth)
-        )
-        self.linear_head = nn.Sequential(nn.LayerNorm(dimension), nn.Linear(dimension, CLASSES))
-        omega = 10000 ** -(torch.arange(dimension // 4, dtype=torch.float64) / (dimension // 4 - 1))
-        y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
-        y, x = y.flatten()[:, None] * omega, x.flatten()[:, None] * omega
-        self.positions = torch.cat((x.sin(), x.cos(), y.sin(), y.cos()), dim=1)
-
-    def forward(self, x):
-        n, p, s = x.shape[0], self.patch, self.side
-        x = x.view(n, 3, s, p, s, p).permute(0, 2, 4, 3, 5, 1).reshape(n, s * s, 3 * p * p)
-        x = self.to_patch_embedding(x) + self.positions
-        for attention, feed_forward in self.transformer.layers:
-            x = attention(x) + x
-            x = feed_forward(x) + x
-        return self.linear_head(x.mean(1))
-
-
-def prepare(model, density):
-    """Draws a mask for each weight, and numbers that a float holds exactly for everything. Returns the masks."""
+    denominator: of the norms' and biases' numbers, so that files compress.
+    """
     masks = {}
-    modules = dict(model.named_modules())
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
             if tensor.dtype == torch.int64:
                 continue
-            module = modules[name.rpartition(".")[0]]
-            if name.endswith(".weight") and isinstance(module, (nn.Linear, nn.Conv2d)):
+            if name in counts:
                 rows = tensor.shape[0]
                 active = torch.zeros(tensor.numel(), dtype=torch.bool)
-                active[torch.randperm(tensor.numel())[: max(1, round(density * tensor.numel()))]] = True
+                active[torch.randperm(tensor.numel())[: counts[name]]] = True
                 masks[name] = active.view_as(tensor)
                 fan_in = masks[name].view(rows, -1).sum(1).clamp(min=1).double()
                 bound = (3 / fan_in).sqrt().view([rows] + [1] * (tensor.dim() - 1))
                 value = (2 * torch.rand_like(tensor) - 1) * bound * masks[name]
-            elif name.endswith(".weight") or name.endswith("running_var"):
-                value = 0.75 + 0.5 * torch.rand_like(tensor)
             else:
-                value = 0.4 * torch.rand_like(tensor) - 0.2
+                if name.endswith(".weight") or name.endswith("running_var"):
+                    value = 0.75 + 0.5 * torch.rand_like(tensor)
+                else:
+                    value = 0.4 * torch.rand_like(tensor) - 0.2
+                if denominator:
+                    value = (value * denominator).round() / denominator
             tensor.copy_(value.float().double())
     return masks
 
 
 class Writer:
-    TYPES = {torch.float32: "F32", torch.float64: "F64", torch.int32: "I32", torch.uint8: "U8"}
+    TYPES = {torch.float32: "F32", torch.float64: "F64", torch.int32: "I32", torch.int64: "I64", torch.uint8: "U8"}
 
     def __init__(self):
         self.header, self.data = {}, b""
@@ -160,20 +87,40 @@ class Writer:
         header += b" " * (-len(header) % 8)
         with open(path, "wb") as file:
             file.write(struct.pack("<Q", len(header)) + header + self.data)
+        print(path, os.path.getsize(path), "bytes")
 
 
-def record(path, name, model, width, density, learning_rate):
-    model = model.double()
-    masks = prepare(model, density)
-    images = torch.randint(0, 256, (SAMPLES, 3, 32, 32), dtype=torch.uint8)
-    labels = torch.randint(0, CLASSES, (SAMPLES,))
-    x = (images.double() / 255 - 0.5) / 0.25
-    metadata = {
-        "espalier.format": "1", "model": name, "width": str(width), "hidden": "", "images": "3x32x32",
-        "classes": str(CLASSES), "dataset": "synthetic", "method": "static", "seed": "0", "step": "0",
-        "batch_size": str(SAMPLES), "learning_rate": str(learning_rate), "pytorch": torch.__version__,
-    }  # fmt: skip
-    writer = Writer()
+def batch(samples, side):
+    """Random images with labels, and the images as the model gets them."""
+    images = torch.randint(0, 256, (samples, 3, side, side), dtype=torch.uint8)
+    labels = torch.randint(0, CLASSES, (samples,))
+    return images, labels, (images.double() / 255 - 0.5) / 0.25
+
+
+def logits(model, x):
+    model.eval()
+    with torch.no_grad():
+        return model(x).float()
+
+
+def train(model, masks, x, labels, learning_rate, steps):
+    """Steps of SGD with the masks held. Returns the losses before them."""
+    model.train()
+    optimizer = torch.optim.SGD(model.parameters(), learning_rate, MOMENTUM, weight_decay=WEIGHT_DECAY)
+    losses = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), labels)
+        losses.append(loss.item())
+        loss.backward()
+        for key, parameter in model.named_parameters():
+            if key in masks:
+                parameter.grad *= masks[key]
+        optimizer.step()
+    return losses
+
+
+def add_weights(writer, metadata, model, masks):
     for key, tensor in model.state_dict().items():
         if tensor.dtype == torch.int64:
             continue
@@ -186,34 +133,74 @@ def record(path, name, model, width, density, learning_rate):
             writer.add(key + ".values", tensor[masks[key]].float())
         else:
             writer.add(key, tensor.float())
+
+
+def record(path, name, model, width=1, density=None, connections=None, samples=8, side=32, learning_rate=None,
+           steps=6, finals=None):  # fmt: skip
+    """learning_rate: of the steps; None for none. finals: of what the numbers after them are kept; None for all."""
+    model = model.double()
+    masks = prepare(model, connection_counts(model, density, connections), 64 if connections else None)
+    images, labels, x = batch(samples, side)
+    metadata = {
+        "espalier.format": "1", "model": name, "width": str(width), "hidden": "", "images": f"3x{side}x{side}",
+        "classes": str(CLASSES), "dataset": "synthetic", "method": "static", "seed": "0", "step": "0",
+        "batch_size": str(samples), "learning_rate": str(learning_rate), "pytorch": torch.__version__,
+    }  # fmt: skip
+    writer = Writer()
+    add_weights(writer, metadata, model, masks)
     writer.add("recorded.images", images)
     writer.add("recorded.labels", labels.int())
-    model.eval()
-    with torch.no_grad():
-        writer.add("recorded.logits", model(x).float())
-    model.train()
-    optimizer = torch.optim.SGD(model.parameters(), learning_rate, MOMENTUM, weight_decay=WEIGHT_DECAY)
-    losses = []
-    for _ in range(STEPS):
-        optimizer.zero_grad()
-        loss = F.cross_entropy(model(x), labels)
-        losses.append(loss.item())
-        loss.backward()
-        for key, parameter in model.named_parameters():
-            if key in masks:
-                parameter.grad *= masks[key]
-        optimizer.step()
-    writer.add("recorded.losses", torch.tensor(losses, dtype=torch.float64))
-    for key, tensor in model.state_dict().items():
-        if tensor.dtype != torch.int64:
-            writer.add("recorded.final." + key, (tensor[masks[key]] if key in masks else tensor).float())
+    writer.add("recorded.logits", logits(model, x))
+    if learning_rate:
+        losses = train(model, masks, x, labels, learning_rate, steps)
+        print(name, "losses", losses)
+        writer.add("recorded.losses", torch.tensor(losses, dtype=torch.float64))
+        for key, tensor in model.state_dict().items():
+            if tensor.dtype != torch.int64 and (finals is None or key.rpartition(".")[0] in finals):
+                writer.add("recorded.final." + key, (tensor[masks[key]] if key in masks else tensor).float())
     writer.header["__metadata__"] = metadata
     writer.write(path)
-    print(path, "losses", losses)
+
+
+def record_masked_dense(folder, name, model, density):
+    """A state_dict in single precision with zeros where the mask has none, and logits."""
+    model = model.double()
+    prepare(model, connection_counts(model, density, None))
+    weights = Writer()
+    for key, tensor in model.state_dict().items():
+        weights.add(key, tensor.float() if tensor.is_floating_point() else tensor)
+    weights.write(f"{folder}/{name}.safetensors")
+    images, _, x = batch(8, 32)
+    outputs = Writer()
+    outputs.add("images", images)
+    outputs.add("logits", logits(model, x))
+    outputs.write(f"{folder}/{name}.logits.safetensors")
 
 
 if __name__ == "__main__":
     folder = sys.argv[1]
     torch.manual_seed(1)
-    record(f"{folder}/resnet20.safetensors", "resnet20", ResNet(3, 0.25), 0.25, 0.1, 0.05)
-    record(f"{folder}/simple-vit-tiny.safetensors", "simple-vit-tiny", SimpleViT(0.375), 0.375, 0.016, 0.01)
+    record(f"{folder}/resnet20.safetensors", "resnet20", CIFARResNet(20, 0.25), 0.25, 0.1, learning_rate=0.05)
+    record(
+        f"{folder}/simple-vit-tiny.safetensors", "simple-vit-tiny", SimpleViT(0.375), 0.375, 0.016, learning_rate=0.01
+    )
+    torch.manual_seed(2)
+    record(
+        f"{folder}/vgg16-small.safetensors", "vgg16-small", VGG(16, small=True, width=0.25, classes=CLASSES), 0.25, 0.1
+    )
+    # So few connections leave its norms all but constant channels, whose gradients rounding decides (in PyTorch's single precision
+    # as well): the loss before the first step alone is recorded, and ResNet-18 for the steps.
+    record(
+        f"{folder}/resnet50.safetensors", "resnet50", ResNet(50, CLASSES), connections=40_000, samples=4, side=64,
+        learning_rate=0.01, steps=1, finals=[],
+    )  # fmt: skip
+    record(f"{folder}/vgg11.safetensors", "vgg11", VGG(11, classes=CLASSES), connections=50_000, samples=2, side=72)
+    record(
+        f"{folder}/resnet18.safetensors", "resnet18", ResNet(18, CLASSES), connections=30_000, side=64,
+        learning_rate=0.01, finals=["conv1", "bn1", "layer2.0.conv1", "layer2.0.downsample.0", "layer4.1.bn2", "fc"],
+    )  # fmt: skip
+    torch.manual_seed(3)
+    os.makedirs(f"{folder}/masked-dense", exist_ok=True)
+    record_masked_dense(f"{folder}/masked-dense", "resnet20", CIFARResNet(20, 0.25), 0.1)
+    record_masked_dense(f"{folder}/masked-dense", "vgg16-small", VGG(16, small=True, width=0.25, classes=CLASSES), 0.1)
+    record_masked_dense(f"{folder}/masked-dense", "simple-vit-tiny", SimpleViT(0.1875), 0.1)

@@ -138,6 +138,56 @@ import Testing
     for values in backwards { LayerHarness.expectClose(values, dx) { (area + 1) * LayerHarness.u * dxMagnitude[$0] } }
   }
 
+  /// Input height and width, output height and width: shares that divide, overlap, repeat single pixels, are the whole or each pixel.
+  static let adaptiveSizes = [
+    [14, 14, 7, 7], [10, 9, 7, 4], [1, 2, 7, 7], [3, 5, 7, 3], [7, 7, 7, 7], [6, 5, 1, 1],
+  ]
+
+  @Test(arguments: adaptiveSizes, LayerShape.allLanes)
+  func theAdaptiveAverageMatchesTheDefinition(_ sizes: [Int], lanes: Int) {
+    var shape = esp_pool_shape(
+      in_height: sizes[0], in_width: sizes[1], out_height: sizes[2], out_width: sizes[3], kernel: 0, stride: 0,
+      padding: 0)
+    var random = LayerRandom(seed: 12)
+    let x = random.floats(Self.planes * sizes[0] * sizes[1] * lanes)
+    let d = random.floats(Self.planes * sizes[2] * sizes[3] * lanes)
+    var (y, yMagnitude) = ([Double](repeating: 0, count: d.count), [Double](repeating: 0, count: d.count))
+    var (dx, dxMagnitude) = ([Double](repeating: 0, count: x.count), [Double](repeating: 0, count: x.count))
+    /// Pixels whose interval meets that of output i, both scaled to whole numbers.
+    func share(_ i: Int, _ size: Int, _ outputs: Int) -> [Int] {
+      (0..<size).filter { ($0 + 1) * outputs > i * size && $0 * outputs < (i + 1) * size }
+    }
+    for out in d.indices {
+      let (lane, position) = (out % lanes, out / lanes % (sizes[2] * sizes[3]))
+      let plane = out / lanes / (sizes[2] * sizes[3])
+      let rows = share(position / sizes[3], sizes[0], sizes[2])
+      let columns = share(position % sizes[3], sizes[1], sizes[3])
+      let area = Double(rows.count * columns.count)
+      for row in rows {
+        for column in columns {
+          let e = ((plane * sizes[0] + row) * sizes[1] + column) * lanes + lane
+          y[out] += Double(x[e]) / area
+          yMagnitude[out] += abs(Double(x[e])) / area
+          dx[e] += Double(d[out]) / area
+          dxMagnitude[e] += abs(Double(d[out])) / area
+        }
+      }
+    }
+    let terms = Double(max(sizes[0] * sizes[1], sizes[2] * sizes[3]) + 1)
+    let forwards = LayerHarness.outputs { isa, threads in
+      var y = LayerHarness.nans(d.count)
+      esp_adaptive_average_pool_forward(isa, x, &shape, Self.planes, lanes, &y, threads)
+      return y
+    }
+    for values in forwards { LayerHarness.expectClose(values, y) { terms * LayerHarness.u * yMagnitude[$0] } }
+    let backwards = LayerHarness.outputs { isa, threads in
+      var dx = LayerHarness.nans(x.count)
+      esp_adaptive_average_pool_backward(isa, d, &shape, Self.planes, lanes, &dx, threads)
+      return dx
+    }
+    for values in backwards { LayerHarness.expectClose(values, dx) { terms * LayerHarness.u * dxMagnitude[$0] } }
+  }
+
   @Test(arguments: [1, 2, 15, 64], LayerShape.allLanes)
   func theGlobalAverageMatchesTheDefinition(positions: Int, lanes: Int) {
     var random = LayerRandom(seed: 9)

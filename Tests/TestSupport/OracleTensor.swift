@@ -138,6 +138,26 @@ extension OracleTensor {
       samples: samples, channels: channels, height: window.outHeight, width: window.outWidth, values: result)
   }
 
+  /// The mean of every output's share of the image: the pixels (y, x) whose square meets [i, i + 1] x [j, j + 1] * size / outputs.
+  public func adaptivelyPooled(height outHeight: Int, width outWidth: Int) -> OracleTensor {
+    func share(_ i: Int, of size: Int, among outputs: Int) -> [Int] {
+      (0..<size).filter { ($0 + 1) * outputs > i * size && $0 * outputs < (i + 1) * size }
+    }
+    var result: [Double] = []
+    for plane in 0..<samples * channels {
+      for i in 0..<outHeight {
+        for j in 0..<outWidth {
+          let (rows, columns) = (share(i, of: height, among: outHeight), share(j, of: width, among: outWidth))
+          let sum = rows.reduce(0) { sum, y in
+            columns.reduce(sum) { $0 + values[plane * positions + y * width + $1] }
+          }
+          result.append(sum / Double(rows.count * columns.count))
+        }
+      }
+    }
+    return OracleTensor(samples: samples, channels: channels, height: outHeight, width: outWidth, values: result)
+  }
+
   /// Mean softmax cross-entropy with label smoothing of logits [samples, classes].
   public func meanLoss(labels: [Int], smoothing: Double) -> Double {
     (0..<samples).reduce(0) {

@@ -135,6 +135,15 @@ void esp_average_pool_forward(esp_isa isa, const float *restrict x, const esp_po
 void esp_average_pool_backward(esp_isa isa, const float *restrict d, const esp_pool_shape *shape, size_t planes,
                                size_t lanes, float *restrict dx, int threads);
 
+/// Y [out_height, out_width] := mean over the rows floor(i * in / out) ..< ceil((i + 1) * in / out) and the columns
+/// alike (PyTorch's adaptive_avg_pool2d): windows overlap where sizes do not divide. Of the shape only the four sizes
+/// count.
+void esp_adaptive_average_pool_forward(esp_isa isa, const float *restrict x, const esp_pool_shape *shape, size_t planes,
+                                       size_t lanes, float *restrict y, int threads);
+/// dx := each D / the window's size, added over the windows in row order.
+void esp_adaptive_average_pool_backward(esp_isa isa, const float *restrict d, const esp_pool_shape *shape,
+                                        size_t planes, size_t lanes, float *restrict dx, int threads);
+
 /// Y [planes, lanes] := mean of X [planes, positions, lanes] over the positions; dx := D / positions everywhere.
 void esp_global_average_forward(esp_isa isa, const float *restrict x, size_t planes, size_t positions, size_t lanes,
                                 float *restrict y, int threads);

@@ -4,13 +4,21 @@
 
 #include "pooling/pooling.h"
 
-ESP_TARGET ESP_INLINE void average_planes(const float *restrict x, const esp_pool_shape *s, size_t lanes, size_t first,
-                                          size_t last, float *restrict y) {
+/// The window of output (i, j), and by what its sum is divided.
+ESP_TARGET ESP_INLINE esp_window average_window(const esp_pool_shape *s, int is_adaptive, size_t o, float *area) {
+  const size_t i = o / s->out_width, j = o % s->out_width;
+  const esp_window w = is_adaptive ? esp_adaptive_window_at(s, i, j) : esp_window_at(s, i, j);
+  *area = (float)(is_adaptive ? (w.bottom - w.top) * (w.right - w.left) : s->kernel * s->kernel);
+  return w;
+}
+
+ESP_TARGET ESP_INLINE void average_planes(const float *restrict x, const esp_pool_shape *s, size_t lanes,
+                                          int is_adaptive, size_t first, size_t last, float *restrict y) {
   const size_t in_plane = s->in_height * s->in_width, outputs = s->out_height * s->out_width;
-  const float area = (float)(s->kernel * s->kernel);
   for (size_t p = first; p < last; p++)
     for (size_t o = 0; o < outputs; o++) {
-      const esp_window w = esp_window_at(s, o / s->out_width, o % s->out_width);
+      float area;
+      const esp_window w = average_window(s, is_adaptive, o, &area);
       float sum[32] = {0};
       for (size_t row = w.top; row < w.bottom; row++)
         for (size_t column = w.left; column < w.right; column++) {
@@ -22,13 +30,13 @@ ESP_TARGET ESP_INLINE void average_planes(const float *restrict x, const esp_poo
 }
 
 ESP_TARGET ESP_INLINE void average_planes_backward(const float *restrict d, const esp_pool_shape *s, size_t lanes,
-                                                   size_t first, size_t last, float *restrict dx) {
+                                                   int is_adaptive, size_t first, size_t last, float *restrict dx) {
   const size_t in_plane = s->in_height * s->in_width, outputs = s->out_height * s->out_width;
-  const float area = (float)(s->kernel * s->kernel);
   for (size_t p = first; p < last; p++) {
     memset(dx + p * in_plane * lanes, 0, in_plane * lanes * sizeof *dx);
     for (size_t o = 0; o < outputs; o++) {
-      const esp_window w = esp_window_at(s, o / s->out_width, o % s->out_width);
+      float area;
+      const esp_window w = average_window(s, is_adaptive, o, &area);
       float share[32];
       for (size_t l = 0; l < lanes; l++) share[l] = d[(p * outputs + o) * lanes + l] / area;
       for (size_t row = w.top; row < w.bottom; row++)
@@ -44,16 +52,16 @@ ESP_TARGET static void average_forward(const float *restrict x, const esp_pool_s
                                        size_t last, float *restrict y) {
   switch (lanes) {
     case 1:
-      average_planes(x, s, 1, first, last, y);
+      average_planes(x, s, 1, 0, first, last, y);
       break;
     case 8:
-      average_planes(x, s, 8, first, last, y);
+      average_planes(x, s, 8, 0, first, last, y);
       break;
     case 16:
-      average_planes(x, s, 16, first, last, y);
+      average_planes(x, s, 16, 0, first, last, y);
       break;
     default:
-      average_planes(x, s, 32, first, last, y);
+      average_planes(x, s, 32, 0, first, last, y);
       break;
   }
 }
@@ -62,16 +70,52 @@ ESP_TARGET static void average_backward(const float *restrict d, const esp_pool_
                                         size_t last, float *restrict dx) {
   switch (lanes) {
     case 1:
-      average_planes_backward(d, s, 1, first, last, dx);
+      average_planes_backward(d, s, 1, 0, first, last, dx);
       break;
     case 8:
-      average_planes_backward(d, s, 8, first, last, dx);
+      average_planes_backward(d, s, 8, 0, first, last, dx);
       break;
     case 16:
-      average_planes_backward(d, s, 16, first, last, dx);
+      average_planes_backward(d, s, 16, 0, first, last, dx);
       break;
     default:
-      average_planes_backward(d, s, 32, first, last, dx);
+      average_planes_backward(d, s, 32, 0, first, last, dx);
+      break;
+  }
+}
+
+ESP_TARGET static void adaptive_forward(const float *restrict x, const esp_pool_shape *s, size_t lanes, size_t first,
+                                        size_t last, float *restrict y) {
+  switch (lanes) {
+    case 1:
+      average_planes(x, s, 1, 1, first, last, y);
+      break;
+    case 8:
+      average_planes(x, s, 8, 1, first, last, y);
+      break;
+    case 16:
+      average_planes(x, s, 16, 1, first, last, y);
+      break;
+    default:
+      average_planes(x, s, 32, 1, first, last, y);
+      break;
+  }
+}
+
+ESP_TARGET static void adaptive_backward(const float *restrict d, const esp_pool_shape *s, size_t lanes, size_t first,
+                                         size_t last, float *restrict dx) {
+  switch (lanes) {
+    case 1:
+      average_planes_backward(d, s, 1, 1, first, last, dx);
+      break;
+    case 8:
+      average_planes_backward(d, s, 8, 1, first, last, dx);
+      break;
+    case 16:
+      average_planes_backward(d, s, 16, 1, first, last, dx);
+      break;
+    default:
+      average_planes_backward(d, s, 32, 1, first, last, dx);
       break;
   }
 }

@@ -14,6 +14,10 @@ typedef struct esp_pooling {
                           float *restrict y);
   void (*average_backward)(const float *restrict d, const esp_pool_shape *shape, size_t lanes, size_t first,
                            size_t last, float *restrict dx);
+  void (*adaptive_forward)(const float *restrict x, const esp_pool_shape *shape, size_t lanes, size_t first,
+                           size_t last, float *restrict y);
+  void (*adaptive_backward)(const float *restrict d, const esp_pool_shape *shape, size_t lanes, size_t first,
+                            size_t last, float *restrict dx);
   void (*global_forward)(const float *restrict x, size_t positions, size_t lanes, size_t first, size_t last,
                          float *restrict y);
   void (*global_backward)(const float *restrict d, size_t positions, size_t lanes, size_t first, size_t last,
@@ -32,6 +36,13 @@ static inline esp_window esp_window_at(const esp_pool_shape *s, size_t i, size_t
   const size_t bottom = top + s->kernel - s->padding, right = left + s->kernel - s->padding;
   return (esp_window){top < s->padding ? 0 : top - s->padding, bottom < s->in_height ? bottom : s->in_height,
                       left < s->padding ? 0 : left - s->padding, right < s->in_width ? right : s->in_width};
+}
+
+/// The window of an adaptive pool: the smallest run of rows and of columns that covers output (i, j)'s share of the
+/// image.
+static inline esp_window esp_adaptive_window_at(const esp_pool_shape *s, size_t i, size_t j) {
+  return (esp_window){i * s->in_height / s->out_height, ((i + 1) * s->in_height + s->out_height - 1) / s->out_height,
+                      j * s->in_width / s->out_width, ((j + 1) * s->in_width + s->out_width - 1) / s->out_width};
 }
 
 /// 1 for the windows that most networks use: 2 x 2, side by side.

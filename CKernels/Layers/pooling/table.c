@@ -40,6 +40,22 @@ void esp_average_pool_backward(esp_isa isa, const float *restrict d, const esp_p
     kernels->average_backward(d, shape, lanes, esp_part(planes, t, threads), esp_part(planes, t + 1, threads), dx);
 }
 
+void esp_adaptive_average_pool_forward(esp_isa isa, const float *restrict x, const esp_pool_shape *shape, size_t planes,
+                                       size_t lanes, float *restrict y, int threads) {
+  const esp_pooling *const kernels = kernels_of(isa);
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (int t = 0; t < threads; t++)
+    kernels->adaptive_forward(x, shape, lanes, esp_part(planes, t, threads), esp_part(planes, t + 1, threads), y);
+}
+
+void esp_adaptive_average_pool_backward(esp_isa isa, const float *restrict d, const esp_pool_shape *shape,
+                                        size_t planes, size_t lanes, float *restrict dx, int threads) {
+  const esp_pooling *const kernels = kernels_of(isa);
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (int t = 0; t < threads; t++)
+    kernels->adaptive_backward(d, shape, lanes, esp_part(planes, t, threads), esp_part(planes, t + 1, threads), dx);
+}
+
 void esp_global_average_forward(esp_isa isa, const float *restrict x, size_t planes, size_t positions, size_t lanes,
                                 float *restrict y, int threads) {
   const esp_pooling *const kernels = kernels_of(isa);

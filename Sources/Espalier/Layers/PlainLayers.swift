@@ -45,6 +45,21 @@ public struct AveragePool: Layer {
   public func callAsFunction(_ x: Variable, on tape: Tape) throws -> Variable { try tape.averagePool(x, geometry) }
 }
 
+/// The mean of each of `height` x `width` equal shares of an image, whatever its size.
+public struct AdaptiveAveragePool: Layer {
+  public let height: Int
+  public let width: Int
+
+  public init(height: Int, width: Int) {
+    self.height = height
+    self.width = width
+  }
+
+  public func callAsFunction(_ x: Variable, on tape: Tape) throws -> Variable {
+    try tape.adaptiveAveragePool(x, height: height, width: width)
+  }
+}
+
 /// Each channel's mean over all positions, or tokens.
 public struct GlobalAveragePool: Layer {
   public init() {}

@@ -40,6 +40,7 @@ struct Assembly<Factory: WeightLayerFactory> {
     case .gelu: return GELU()
     case .maxPool(let geometry): return MaxPool(geometry)
     case .averagePool(let geometry): return AveragePool(geometry)
+    case .adaptiveAveragePool(let height, let width): return AdaptiveAveragePool(height: height, width: width)
     case .globalAveragePool: return GlobalAveragePool()
     case .dropout(let probability):
       defer { dropouts += 1 }

@@ -14,6 +14,8 @@ public enum LayerSpec: Sendable, Hashable {
   case gelu
   case maxPool(PoolGeometry)
   case averagePool(PoolGeometry)
+  /// The mean of each of `height` x `width` equal shares of the image, whatever its size, as in PyTorch.
+  case adaptiveAveragePool(height: Int, width: Int)
   /// Each channel's mean over all positions, or tokens.
   case globalAveragePool
   case dropout(probability: Float)
@@ -82,6 +84,8 @@ extension LayerSpec {
     case .maxPool(let geometry), .averagePool(let geometry):
       let (height, width) = try geometry.outputSize(height: input.height, width: input.width)
       return FeatureSize(channels: input.channels, height: height, width: width)
+    case .adaptiveAveragePool(let height, let width):
+      return FeatureSize(channels: input.channels, height: height, width: width)
     case .globalAveragePool:
       return FeatureSize(channels: input.channels)
     case .flatten:
@@ -130,7 +134,7 @@ extension LayerSpec {
       switch self {
       case .convolution(let name, _, _, _): ("convolution: \(name)", false)
       case .batchNorm(let name, _): ("batch normalisation: \(name)", false)
-      case .maxPool, .averagePool: ("pooling", false)
+      case .maxPool, .averagePool, .adaptiveAveragePool: ("pooling", false)
       case .paddedShortcut: ("shortcut", false)
       case .patches: ("patches", false)
       case .positionEmbedding: ("position embedding", true)

@@ -23,12 +23,13 @@ public enum ModelCatalog {
   }
 
   public static let names: [String] =
-    ["mlp"] + CIFARResNet.depths.map { "resnet\($0)" } + VGGSmall.depths.keys.sorted().map { "vgg\($0)-small" }
-    + SimpleViT.names
-  /// Part of the command line's contract, not built yet.
-  static let planned = [
-    "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "vgg11", "vgg13", "vgg16", "vgg19",
-  ]
+    ["mlp"] + CIFARResNet.depths.map { "resnet\($0)" } + VGG.smallNames + SimpleViT.names + ImageNetResNet.names
+    + VGG.imageNetNames
+
+  /// Whether a model was designed for ImageNet: for large images of a thousand classes.
+  public static func isForImageNet(_ name: String) -> Bool {
+    name == "simple-vit" || ImageNetResNet.names.contains(name) || VGG.imageNetNames.contains(name)
+  }
 
   /// - Throws: `EspalierError.usage` for an unknown name, a width or a hidden size that makes no model.
   public static func spec(_ request: Request) throws -> ModelSpec {
@@ -36,8 +37,9 @@ public enum ModelCatalog {
       throw EspalierError.usage("width: \(request.width) is out of range; expected above 0 and at most 1024")
     }
     if request.name == "mlp" { return try mlp(request) }
-    if let model = VGGSmall(request) { return try model.spec(request) }
+    if let model = VGG(request) { return try model.spec(request) }
     if let model = CIFARResNet(request) { return try model.spec(request) }
+    if let model = ImageNetResNet(request) { return try model.spec(request) }
     if let model = SimpleViT(request) { return try model.spec(request) }
     try refuse(request.name)
   }
@@ -51,9 +53,6 @@ public enum ModelCatalog {
   /// Says that there is no such model.
   private static func refuse(_ name: String) throws -> Never {
     let known = "available: \(names.joined(separator: ", "))"
-    guard !planned.contains(name) else {
-      throw EspalierError.usage("model: '\(name)' is not in this version; \(known)")
-    }
     let hint = EspalierError.nearest(to: name, among: names).map { "; did you mean '\($0)'?" } ?? ""
     throw EspalierError.usage("model: '\(name)' is unknown\(hint) (\(known))")
   }
@@ -94,5 +93,26 @@ extension ModelCatalog.Request {
         "\(name): takes images of at most \(side) x \(side) with 1 or 3 channels, the data set has \(images)")
     }
     return FeatureSize(channels: 3, height: side, width: side)
+  }
+
+  /// The input of a convolutional network of ImageNet's: the data set's images in colour, padded to 32 x 32 where they are smaller.
+  ///
+  /// - Throws: `EspalierError.usage` where they have neither 1 nor 3 channels or are too large.
+  func imageNetInput() throws -> FeatureSize {
+    let largest = 4096
+    guard images.channels == 3 || images.channels == 1, max(images.height, images.width) <= largest else {
+      throw EspalierError.usage(
+        "\(name): takes images of at most \(largest) x \(largest) with 1 or 3 channels, the data set has \(images)")
+    }
+    return FeatureSize(channels: 3, height: max(32, images.height), width: max(32, images.width))
+  }
+
+  /// - Throws: `EspalierError.usage` for another width than 1, which the convolutional networks of ImageNet's do not take.
+  func requireUnitWidth() throws {
+    guard width == 1 else {
+      throw EspalierError.usage(
+        "width: \(width) does not apply to \(name), whose channels are fixed; expected 1, or a model for small images such as resnet20 or vgg16-small"
+      )
+    }
   }
 }

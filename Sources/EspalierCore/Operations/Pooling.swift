@@ -75,6 +75,37 @@ extension Tape {
     }
   }
 
+  /// The mean of each of `height` x `width` equal shares of an image, whatever its size (PyTorch's adaptive average pooling):
+  /// output row i sees rows floor(i * h / height) ..< ceil((i + 1) * h / height), columns alike.
+  ///
+  /// - Throws: `EspalierError.usage` for tokens or a size that is not positive.
+  public func adaptiveAveragePool(_ x: Variable, height: Int, width: Int) throws -> Variable {
+    let inputShape = x.shape
+    try inputShape.requireOneToken("pooling")
+    guard height > 0, width > 0 else {
+      throw EspalierError.usage("pooling: an output of \(height) x \(width); expected positive sizes")
+    }
+    guard (inputShape.height, inputShape.width) != (height, width) else { return x }
+    let context = context
+    let planes = inputShape.blocks * inputShape.channels
+    let shape = esp_pool_shape(
+      in_height: inputShape.height, in_width: inputShape.width, out_height: height, out_width: width, kernel: 0,
+      stride: 0, padding: 0)
+    let output = context.pool.activations(inputShape.with(channels: inputShape.channels, height: height, width: width))
+    withUnsafePointer(to: shape) {
+      esp_adaptive_average_pool_forward(
+        context.isa, x.value.pointer, $0, planes, inputShape.lanes, output.pointer, context.threadCount)
+    }
+    return record(output, inputs: [x]) { delta in
+      let gradient = context.pool.activations(inputShape)
+      withUnsafePointer(to: shape) {
+        esp_adaptive_average_pool_backward(
+          context.isa, delta.pointer, $0, planes, inputShape.lanes, gradient.pointer, context.threadCount)
+      }
+      return [gradient]
+    }
+  }
+
   /// Each channel's mean over all positions, or over all tokens: [samples, channels].
   public func globalAveragePool(_ x: Variable) -> Variable {
     guard x.shape.tokens == 1 else { return meanOfTokens(x) }
