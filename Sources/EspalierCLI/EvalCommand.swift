@@ -35,7 +35,7 @@ struct EvalCommand: ParsableCommand {
       : checkpoint.model(
         factory: DenseLayerFactory(random: CounterRandom(seed: information.seed), context: context), context: context)
     let loss = try Self.fitting(checkpointPath) {
-      let description = try DatasetCatalog.description(of: information.dataset)
+      let description = try DatasetCatalog.description(of: information.dataset, directory: dataDir)
       let dataset = try DatasetCatalog.load(name: information.dataset, directory: dataDir)
       let evaluator = try Evaluator(
         dataset: dataset, normalization: description.normalization, spec: checkpoint.spec,

@@ -44,7 +44,7 @@ struct TrainingSession {
   init(_ configuration: RunConfiguration, context: ComputeContext) throws {
     self.configuration = configuration
     self.context = context
-    let description = try DatasetCatalog.description(of: configuration.dataset)
+    let description = try DatasetCatalog.description(of: configuration.dataset, directory: configuration.dataDir)
     request = configuration.modelRequest(for: description)
     let spec = try ModelCatalog.spec(request)
     let random = CounterRandom(seed: configuration.seed)

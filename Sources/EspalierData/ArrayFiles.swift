@@ -111,7 +111,8 @@ struct ArrayFiles {
     let bad = values.withUnsafeFloats { $0.firstIndex { !$0.isFinite } }
     if let bad {
       throw EspalierError.input(
-        "\(file.path): number \(bad), of image \(bad / (file.count / file.shape[0])), is infinite or NaN; expected finite numbers")
+        "\(file.path): number \(bad), of image \(bad / (file.count / file.shape[0])), is infinite or NaN; expected finite numbers"
+      )
     }
     return values
   }

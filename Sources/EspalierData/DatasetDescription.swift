@@ -133,7 +133,8 @@ extension DatasetDescription {
     subfolders: ["", "cifar-10-batches-bin", "cifar10", "cifar10/cifar-10-batches-bin"],
     hint: "get cifar-10-binary.tar.gz (the binary version) from https://www.cs.toronto.edu/~kriz/cifar.html, unpack it "
       + "and name the folder that cifar-10-batches-bin lies in with --data-dir",
-    checks: "length of each file, range of every label; published MD5 of the archive cifar-10-binary.tar.gz, which is not "
+    checks:
+      "length of each file, range of every label; published MD5 of the archive cifar-10-binary.tar.gz, which is not "
       + "looked at here: c32a1d4ab5d03f1284b67883e8d87530")
 
   /// Small photographs, 100 classes (the fine labels). Source: Krizhevsky 2009.
@@ -143,7 +144,8 @@ extension DatasetDescription {
     normalization: Normalization(mean: [0.5071, 0.4865, 0.4409], deviation: [0.2673, 0.2564, 0.2762]),
     augmentsByDefault: true, files: DatasetFile.records(train: ["train.bin"], test: "test.bin"),
     subfolders: ["", "cifar-100-binary", "cifar100", "cifar100/cifar-100-binary"],
-    hint: "get cifar-100-binary.tar.gz (the binary version) from https://www.cs.toronto.edu/~kriz/cifar.html, unpack it "
+    hint:
+      "get cifar-100-binary.tar.gz (the binary version) from https://www.cs.toronto.edu/~kriz/cifar.html, unpack it "
       + "and name the folder that cifar-100-binary lies in with --data-dir",
     checks: "length of each file, range of every coarse and fine label; published MD5 of the archive "
       + "cifar-100-binary.tar.gz, which is not looked at here: 03b5dce01913d631647c71ecec9e9cb8")
@@ -160,7 +162,8 @@ extension DatasetDescription {
     name: "imagenet", format: .folders, classes: 1000, channels: 3, height: 224, width: 224, trainCount: 1_281_167,
     testCount: 50_000, normalization: imageNetNormalization, augmentsByDefault: true, files: DatasetFile.classFolders,
     subfolders: ["", "imagenet", "ILSVRC2012", "ILSVRC/Data/CLS-LOC"],
-    hint: "get ILSVRC 2012 from https://image-net.org, arrange it as train/WNID/*.JPEG and val/WNID/*.JPEG (the images of "
+    hint:
+      "get ILSVRC 2012 from https://image-net.org, arrange it as train/WNID/*.JPEG and val/WNID/*.JPEG (the images of "
       + "val in the folders of their synsets, n01440764 and so on) and name the folder with --data-dir",
     checks: folderChecks)
 
@@ -169,7 +172,8 @@ extension DatasetDescription {
     name: "folder", format: .folders, classes: 0, channels: 3, height: 224, width: 224, trainCount: 0, testCount: 0,
     normalization: imageNetNormalization, augmentsByDefault: true, files: DatasetFile.classFolders,
     subfolders: ["", "folder"],
-    hint: "put pictures (.jpg, .jpeg, .png) into train/CLASS/ and val/CLASS/ and name the folder that train and val lie in "
+    hint:
+      "put pictures (.jpg, .jpeg, .png) into train/CLASS/ and val/CLASS/ and name the folder that train and val lie in "
       + "with --data-dir",
     checks: folderChecks)
 
@@ -177,7 +181,8 @@ extension DatasetDescription {
   static let npy = DatasetDescription(
     name: "npy", format: .npy, classes: 0, channels: 0, height: 0, width: 0, trainCount: 0, testCount: 0,
     normalization: .none, augmentsByDefault: false, files: DatasetFile.arrays, subfolders: ["", "npy"],
-    hint: "save x_train.npy, x_test.npy (N x C x H x W, float32 normalised or uint8) and y_train.npy, y_test.npy (N whole "
+    hint:
+      "save x_train.npy, x_test.npy (N x C x H x W, float32 normalised or uint8) and y_train.npy, y_test.npy (N whole "
       + "numbers from 0 on) with numpy.save and name their folder with --data-dir",
     checks: "header, type, shape, length, range of labels, that no number is infinite or NaN")
 
@@ -185,7 +190,8 @@ extension DatasetDescription {
   static let synthetic = DatasetDescription(
     name: "synthetic", format: .synthetic, classes: 10, channels: 1, height: 28, width: 28, trainCount: 60_000,
     testCount: 10_000, normalization: Normalization(mean: [0.4971], deviation: [0.2112]), augmentsByDefault: false,
-    files: [], subfolders: [], hint: "made up in memory; for benchmarks only", checks: "nothing: it is made up in memory")
+    files: [], subfolders: [], hint: "made up in memory; for benchmarks only",
+    checks: "nothing: it is made up in memory")
 }
 
 extension DatasetDescription {

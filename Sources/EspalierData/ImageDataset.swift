@@ -44,8 +44,9 @@ public struct ImageDataset: Sendable {
 
   /// Images that could not be decoded until now, by path: those that training replaced and evaluation left out.
   public var damagedImages: [DamagedImage] {
-    [train, test].flatMap { split in
-      if case .files(let files) = split.storage { files.damaged } else { [] }
+    [train, test].flatMap { split -> [DamagedImage] in
+      guard case .files(let files) = split.storage else { return [] }
+      return files.damaged
     }
   }
 }

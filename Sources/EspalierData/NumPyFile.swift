@@ -10,7 +10,12 @@ public final class NumPyFile: Sendable {
   public enum ElementType: String, Sendable, CaseIterable {
     case bool = "|b1"
     case uint8 = "|u1"
+    case int8 = "|i1"
+    case uint16 = "<u2"
+    case int16 = "<i2"
+    case uint32 = "<u4"
     case int32 = "<i4"
+    case uint64 = "<u8"
     case int64 = "<i8"
     case float32 = "<f4"
     case float64 = "<f8"
@@ -18,9 +23,10 @@ public final class NumPyFile: Sendable {
     /// Bytes of one element.
     public var byteWidth: Int {
       switch self {
-      case .bool, .uint8: 1
-      case .int32, .float32: 4
-      case .int64, .float64: 8
+      case .bool, .uint8, .int8: 1
+      case .uint16, .int16: 2
+      case .uint32, .int32, .float32: 4
+      case .uint64, .int64, .float64: 8
       }
     }
 
@@ -29,7 +35,12 @@ public final class NumPyFile: Sendable {
       switch self {
       case .bool: "bool"
       case .uint8: "uint8"
+      case .int8: "int8"
+      case .uint16: "uint16"
+      case .int16: "int16"
+      case .uint32: "uint32"
       case .int32: "int32"
+      case .uint64: "uint64"
       case .int64: "int64"
       case .float32: "float32"
       case .float64: "float64"
@@ -98,7 +109,18 @@ public final class NumPyFile: Sendable {
   public func integers() throws -> [Int] {
     switch type {
     case .bool, .uint8: return try elements(UInt8.self).map(Int.init)
+    case .int8: return try elements(Int8.self).map(Int.init)
+    case .uint16: return try elements(UInt16.self).map(Int.init)
+    case .int16: return try elements(Int16.self).map(Int.init)
+    case .uint32: return try elements(UInt32.self).map(Int.init)
     case .int32: return try elements(Int32.self).map(Int.init)
+    case .uint64:
+      return try elements(UInt64.self).enumerated().map { index, value in
+        guard let whole = Int(exactly: value) else {
+          throw file.failure("expected numbers below 2^63, found \(value) at \(index)")
+        }
+        return whole
+      }
     case .int64: return try elements(Int64.self).map(Int.init)
     case .float32, .float64:
       throw file.failure("expected whole numbers, found \(type.name); save x.astype('int64')")

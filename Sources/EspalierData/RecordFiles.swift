@@ -72,12 +72,13 @@ struct RecordFiles {
       let label = record[labelBytes - 1]
       guard Int(label) < description.classes, labelBytes == 1 || Int(record[0]) < Self.coarseClasses else {
         let found = record[..<labelBytes].map(String.init).joined(separator: ", ")
-        let expected = labelBytes == 1 ? "below \(description.classes)" : "below \(Self.coarseClasses) and \(description.classes)"
+        let expected =
+          labelBytes == 1 ? "below \(description.classes)" : "below \(Self.coarseClasses) and \(description.classes)"
         throw file.failure("label of record \(index) is \(found), expected \(expected); get it again")
       }
       let start = labels.count * pixels
       labels.append(UInt32(label))
-      record.withUnsafeBufferPointer { source in
+      _ = record.withUnsafeBufferPointer { source in
         UnsafeMutableBufferPointer(rebasing: buffer[start..<start + pixels])
           .update(fromContentsOf: UnsafeBufferPointer(rebasing: source[labelBytes...]))
       }

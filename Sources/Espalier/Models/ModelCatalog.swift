@@ -25,6 +25,9 @@ public enum ModelCatalog {
   public static let names: [String] =
     ["mlp"] + CIFARResNet.depths.map { "resnet\($0)" } + VGGSmall.depths.keys.sorted().map { "vgg\($0)-small" }
     + SimpleViT.names
+  /// Whether a model was designed for ImageNet: for large images of a thousand classes.
+  public static func isForImageNet(_ name: String) -> Bool { name == "simple-vit" }
+
   /// Part of the command line's contract, not built yet.
   static let planned = [
     "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "vgg11", "vgg13", "vgg16", "vgg19",

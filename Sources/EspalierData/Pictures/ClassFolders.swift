@@ -28,7 +28,8 @@ struct ClassFolders {
     found.classes = train.classes.count
     (found.trainCount, found.testCount) = (train.count, test.count)
     description = found
-    dataset = ImageDataset(found, train: try train.split(classes: train.classes), test: try test.split(classes: train.classes))
+    dataset = ImageDataset(
+      found, train: try train.split(classes: train.classes), test: try test.split(classes: train.classes))
   }
 }
 
@@ -57,7 +58,8 @@ struct ClassListing {
     for name in classes { try list(name) }
     if isTraining, let empty = counts.firstIndex(of: 0) {
       throw EspalierError.input(
-        "\(path)/\(Self.text(classes[empty])): expected pictures (.jpg, .jpeg, .png), found none; add some or remove the folder")
+        "\(path)/\(Self.text(classes[empty])): expected pictures (.jpg, .jpeg, .png), found none; add some or remove the folder"
+      )
     }
     guard count > 0 else {
       throw EspalierError.input("\(path): expected pictures (.jpg, .jpeg, .png) in CLASS folders, found none")
@@ -88,7 +90,8 @@ struct ClassListing {
     labels.reserveCapacity(count)
     for (name, count) in zip(classes, counts) {
       guard let rank = ranks[name] else {
-        throw EspalierError.input("\(path)/\(Self.text(name)): a class that the training folder lacks; expected one of its \(known.count)")
+        throw EspalierError.input(
+          "\(path)/\(Self.text(name)): a class that the training folder lacks; expected one of its \(known.count)")
       }
       labels += repeatElement(rank, count: count)
     }
@@ -131,7 +134,9 @@ private struct FolderEntries {
     defer { closedir(folder) }
     while let entry = readdir(folder) {
       let name = withUnsafePointer(to: &entry.pointee.d_name) {
-        $0.withMemoryRebound(to: UInt8.self, capacity: Int(NAME_MAX) + 1) { Array(UnsafeBufferPointer(start: $0, count: strlen($0))) }
+        $0.withMemoryRebound(to: UInt8.self, capacity: Int(NAME_MAX) + 1) {
+          Array(UnsafeBufferPointer(start: $0, count: strlen($0)))
+        }
       }
       guard name.first != UInt8(ascii: ".") else { continue }
       if Self.isFolder(path + [UInt8(ascii: "/")] + name, type: Int(entry.pointee.d_type)) {

@@ -154,11 +154,11 @@ private final class PictureQueue: @unchecked Sendable {
 
   func wait(for batch: Int) throws -> PictureBatch {
     let place = batch % kept
-    let (outcomes, failure) = condition.withLock {
+    let outcomes = try condition.withLock { () throws -> [UInt32?] in
       while unfinished[place] > 0 { condition.wait() }
-      return (outcomes[place], failures[place])
+      if let failure = failures[place] { throw failure }
+      return self.outcomes[place]
     }
-    if let failure { throw failure }
     let slots = outcomes.indices.filter { outcomes[$0] != nil }
     let samples = slots.compactMap { outcomes[$0] }
     return PictureBatch(
@@ -180,10 +180,12 @@ private final class PictureQueue: @unchecked Sendable {
     var reader = PictureReader(size: request.size, instructionSet: instructionSet)
     while let (batch, slot) = claim() {
       let out = buffers[batch % kept] + slot * request.size.bytes
-      let result = Result { () throws(EspalierError) in
-        try request.decode(request.batches[batch], slot, files, &reader, into: out)
+      do {
+        let sample = try request.decode(request.batches[batch], slot, files, &reader, into: out)
+        finish(batch, slot, .success(sample))
+      } catch {
+        finish(batch, slot, .failure(error))
       }
-      finish(batch, slot, result)
     }
   }
 
@@ -231,14 +233,16 @@ extension PictureRequest {
     }
     guard damage == .replace else { return nil }
     throw EspalierError.input(
-      "\(files.path(split.number(of: wanted))): cannot be decoded, nor can the \(trials - 1) images after it; check the data set")
+      "\(files.path(split.number(of: wanted))): cannot be decoded, nor can the \(trials - 1) images after it; check the data set"
+    )
   }
 
   private func crop(_ number: UInt32, width: Int, height: Int) -> PictureCrop {
     switch transform {
     case .random(let crop, _, let epoch, let random):
       crop.crop(
-        width: width, height: height, size: size, picture: number, RandomResizedCrop.stream(epoch: epoch, random: random))
+        width: width, height: height, size: size, picture: number,
+        RandomResizedCrop.stream(epoch: epoch, random: random))
     case .centre: CentreCrop.crop(width: width, height: height, size: size)
     }
   }
