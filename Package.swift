@@ -65,7 +65,8 @@ let package = Package(
       ]),
 
     // Tests
-    .target(name: "TestSupport", path: "Tests/TestSupport"),
+    .target(name: "TestImages", dependencies: ["EspLibJPEG", "EspLibPNG"], path: "Tests/TestImages"),
+    .target(name: "TestSupport", dependencies: ["TestImages"], path: "Tests/TestSupport"),
     .testTarget(
       name: "KernelTests",
       dependencies: [

@@ -40,7 +40,9 @@ struct EvalCommand: ParsableCommand {
       let evaluator = try Evaluator(
         dataset: dataset, normalization: description.normalization, spec: checkpoint.spec,
         batchSize: batchSize ?? information.batchSize, context: context)
-      return try evaluator(model)
+      let loss = try evaluator(model)
+      for line in dataset.damageLines { Terminal.note(line) }
+      return loss
     }
     guard loss.total.isFinite else {
       throw EspalierError.diverged("\(checkpointPath): the test loss is \(loss.mean); the weights are not usable")

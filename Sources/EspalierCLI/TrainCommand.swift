@@ -40,6 +40,7 @@ struct TrainingSession {
   let model: Model
   let trainer: Trainer
   private let request: ModelCatalog.Request
+  private let dataset: ImageDataset
 
   init(_ configuration: RunConfiguration, context: ComputeContext) throws {
     self.configuration = configuration
@@ -48,7 +49,7 @@ struct TrainingSession {
     request = configuration.modelRequest(for: description)
     let spec = try ModelCatalog.spec(request)
     let random = CounterRandom(seed: configuration.seed)
-    let dataset = try DatasetCatalog.load(name: configuration.dataset, directory: configuration.dataDir)
+    dataset = try DatasetCatalog.load(name: configuration.dataset, directory: configuration.dataDir)
     let timetable = try TrainingTimetable(configuration.trainingOptions, trainingSamples: dataset.train.count)
     let schedule = try timetable.updates(
       interval: configuration.updateEvery, until: configuration.updateUntil, alpha: configuration.alpha)
@@ -79,6 +80,7 @@ struct TrainingSession {
       "\(configuration.model) on \(configuration.dataset), \(configuration.method.rawValue): \(connections) of \(model.spec.sparsifiableWeights) weights (\(String(format: "%.2f", 100 * sparsity)) % sparse), \(trainer.timetable.steps) steps, \(context.threads) threads, \(context.instructionSet)"
     )
     let result = try trainer.run(observer: reporter)
+    for line in dataset.damageLines { reporter.log(line) }
     if configuration.method != .dense { try context.meter.check() }
     let information = Checkpoint.Information(
       model: request, dataset: configuration.dataset, method: configuration.method.rawValue,

@@ -42,6 +42,18 @@ public struct ImageDataset: Sendable {
     self.test = test
   }
 
+  /// What a log should say of images that could not be decoded until now: a count, then the first of them, a line each.
+  public var damageLines: [String] {
+    let damaged = damagedImages
+    guard !damaged.isEmpty else { return [] }
+    let listed = damaged.prefix(100)
+    return [
+      "\(damaged.count) images cannot be decoded; training takes others in their place, evaluation leaves them out"
+    ]
+      + listed.map { "cannot decode \($0.path): \($0.reason)" }
+      + (damaged.count > listed.count ? ["and \(damaged.count - listed.count) more"] : [])
+  }
+
   /// Images that could not be decoded until now, by path: those that training replaced and evaluation left out.
   public var damagedImages: [DamagedImage] {
     [train, test].flatMap { split -> [DamagedImage] in

@@ -5,7 +5,7 @@ enum { BYTES = 256 };
 /// Every byte's value once normalised.
 ESP_TARGET static void fill_values(const esp_packing_case *p, size_t channel, float values[BYTES]) {
   for (int byte = 0; byte < BYTES; byte++)
-    values[byte] = ((float)byte / 255 - p->mean[channel]) * p->inverse_deviation[channel];
+    values[byte] = ((float)byte / 255 - p->mean[channel]) / p->deviation[channel];
 }
 
 enum { TILE_COLUMNS = 64, TILE_LANES = 32 };

@@ -10,7 +10,7 @@ typedef struct esp_packing_case {
   const esp_placement *placements;  // or NULL
   size_t source_channels, source_height, source_width;
   size_t channels, height, width;
-  const float *mean, *inverse_deviation;
+  const float *mean, *deviation;
   size_t samples, lanes;
 } esp_packing_case;
 

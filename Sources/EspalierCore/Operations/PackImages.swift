@@ -60,11 +60,10 @@ extension ComputeContext {
   public func pack(
     images: UnsafeBufferPointer<UInt8>, indices: [UInt32], placements: [ImagePlacement], packing: ImagePacking
   ) -> Activations {
-    let inverse = packing.deviation.map { 1 / $0 }
     return pack(indices: indices, placements: placements, packing: packing) { shape, placements, output in
       esp_pack_images(
         isa, images.baseAddress, indices, placements, packing.sourceChannels, packing.sourceHeight, packing.sourceWidth,
-        packing.channels, packing.height, packing.width, packing.mean, inverse, shape.samples, shape.lanes, output,
+        packing.channels, packing.height, packing.width, packing.mean, packing.deviation, shape.samples, shape.lanes, output,
         threadCount)
     }
   }

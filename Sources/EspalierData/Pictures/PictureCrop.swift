@@ -2,14 +2,23 @@ import EspalierCore
 import Foundation
 
 /// A part of a picture, the size that it is brought to, and the window of that which is wanted.
-struct PictureCrop: Equatable {
+package struct PictureCrop: Equatable {
   /// In pixels of the picture.
-  var left, top, width, height: Int
+  package var left, top, width, height: Int
   /// The size that the part is brought to, in pixels.
-  var resizedWidth, resizedHeight: Int
+  package var resizedWidth, resizedHeight: Int
   /// Where in it the window begins, which is as large as the model's input.
-  var windowLeft = 0
-  var windowTop = 0
+  package var windowLeft = 0
+  package var windowTop = 0
+
+  package init(
+    left: Int, top: Int, width: Int, height: Int, resizedWidth: Int, resizedHeight: Int, windowLeft: Int = 0,
+    windowTop: Int = 0
+  ) {
+    (self.left, self.top, self.width, self.height) = (left, top, width, height)
+    (self.resizedWidth, self.resizedHeight) = (resizedWidth, resizedHeight)
+    (self.windowLeft, self.windowTop) = (windowLeft, windowTop)
+  }
 }
 
 /// Which part of a picture training sees: a random one of random shape, mirrored half of the time.
@@ -30,17 +39,18 @@ public struct RandomResizedCrop: Sendable, Hashable {
   private static let trials: UInt64 = 10
 
   /// The stream of one epoch; pictures in memory take layer 0 of the same purpose.
-  static func stream(epoch: Int, random: CounterRandom) -> CounterRandom.Stream {
+  package static func stream(epoch: Int, random: CounterRandom) -> CounterRandom.Stream {
     random.stream(.augmentation, layer: 1, step: epoch)
   }
 
   /// Whether a picture is mirrored; a function of the stream and the picture's number alone.
-  static func flips(_ picture: UInt32, _ stream: CounterRandom.Stream) -> Bool {
+  package static func flips(_ picture: UInt32, _ stream: CounterRandom.Stream) -> Bool {
     stream.below(2, at: UInt64(picture) * numbers + 4 * trials) == 1
   }
 
   /// The part of a picture of `width` x `height` pixels, brought to `size`.
-  func crop(width: Int, height: Int, size: PictureSize, picture: UInt32, _ stream: CounterRandom.Stream) -> PictureCrop
+  package func crop(width: Int, height: Int, size: PictureSize, picture: UInt32, _ stream: CounterRandom.Stream)
+    -> PictureCrop
   {
     let first = UInt64(picture) * Self.numbers
     let area = Double(width * height)
@@ -76,8 +86,8 @@ public struct RandomResizedCrop: Sendable, Hashable {
 /// Which part of a picture evaluation sees: its centre, after its shorter side has been brought to 8/7 of the input's (256 for 224).
 ///
 /// Source: torchvision's Resize(256) and CenterCrop(224).
-struct CentreCrop {
-  static func crop(width: Int, height: Int, size: PictureSize) -> PictureCrop {
+package enum CentreCrop {
+  package static func crop(width: Int, height: Int, size: PictureSize) -> PictureCrop {
     let side = (Double(max(size.width, size.height)) * 256 / 224).rounded(.toNearestOrEven)
     let short = Double(min(width, height))
     let long = max(side, (side * Double(max(width, height)) / short).rounded(.down))

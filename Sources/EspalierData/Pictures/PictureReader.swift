@@ -3,14 +3,14 @@ import EspalierCore
 import Glibc
 
 /// Why a picture cannot be used.
-struct PictureDamage: Error {
-  let reason: String
+package struct PictureDamage: Error {
+  package let reason: String
 }
 
 /// Reads, decodes, crops and resizes one picture at a time, in memory that it keeps.
-struct PictureReader: ~Copyable {
+package struct PictureReader: ~Copyable {
   /// Bytes that a picture's file may have.
-  static let largestFile = 1 << 28
+  package static let largestFile = 1 << 28
   /// Memory that is kept from one picture to the next, each of three times.
   private static let keptBytes = 1 << 24
   /// JPEG is decoded at a half, a quarter or an eighth of its size where that leaves at least this factor to the resampling.
@@ -23,7 +23,7 @@ struct PictureReader: ~Copyable {
   private var pixels = Scratch()
   private var workspace = Scratch()
 
-  init(size: PictureSize, instructionSet: InstructionSet) {
+  package init(size: PictureSize, instructionSet: InstructionSet) {
     self.size = size
     isa = instructionSet.isa
   }
@@ -41,7 +41,7 @@ struct PictureReader: ~Copyable {
   }
 
   /// Decodes a picture in memory.
-  mutating func decode(
+  package mutating func decode(
     _ bytes: UnsafeRawBufferPointer, into out: UnsafeMutablePointer<UInt8>,
     crop: (_ width: Int, _ height: Int) -> PictureCrop
   ) throws {
@@ -59,7 +59,7 @@ struct PictureReader: ~Copyable {
   }
 
   /// By how much a JPEG may be decoded smaller.
-  static func reduction(for crop: PictureCrop) -> Int {
+  package static func reduction(for crop: PictureCrop) -> Int {
     let spare = min(
       Double(crop.width) / Double(crop.resizedWidth), Double(crop.height) / Double(crop.resizedHeight))
     return [8, 4, 2].first { spare / Double($0) >= leastReduction } ?? 1
