@@ -1,7 +1,7 @@
 # Two commands matter: `make train` trains on real data, `make test` builds and passes the tests.
 # Both install the Debian packages that are missing, with sudo where the caller is not root.
 
-PACKAGES = git pkg-config libc6-dev zlib1g-dev libssl-dev libopenblas-dev libomp-dev dataset-fashion-mnist
+PACKAGES = git pkg-config libc6-dev zlib1g-dev libssl-dev libopenblas-dev libomp-dev libjpeg62-turbo-dev libpng-dev dataset-fashion-mnist
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 SWIFT ?= swift
 

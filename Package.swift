@@ -36,10 +36,14 @@ let package = Package(
     kernels("EspSparseConv", "SparseConv", dependencies: ["EspSparseMatmul"]),
     kernels("EspSampling", "Sampling", dependencies: ["EspSparseMatmul"]),
     kernels("EspLayers", "Layers", dependencies: ["EspSampling"]),
+    kernels("EspImages", "Images", dependencies: ["EspRuntime", "EspLibJPEG", "EspLibPNG"]),
     kernels("EspDense", "Dense", dependencies: ["EspSparseConv", "EspOpenBLAS"]),
     .systemLibrary(
       name: "EspOpenBLAS", path: "CKernels/OpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
     .systemLibrary(name: "EspZlib", path: "CKernels/Zlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    .systemLibrary(
+      name: "EspLibJPEG", path: "CKernels/LibJPEG", pkgConfig: "libjpeg", providers: [.apt(["libjpeg62-turbo-dev"])]),
+    .systemLibrary(name: "EspLibPNG", path: "CKernels/LibPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
     .systemLibrary(
       name: "EspOpenSSL", path: "CKernels/OpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
 
@@ -48,7 +52,7 @@ let package = Package(
       name: "EspalierCore",
       dependencies: ["EspRuntime", "EspSparseMatmul", "EspSparseConv", "EspSampling", "EspLayers"]),
     .target(name: "EspalierTopology", dependencies: ["EspalierCore"]),
-    .target(name: "EspalierData", dependencies: ["EspalierCore", "EspZlib"]),
+    .target(name: "EspalierData", dependencies: ["EspalierCore", "EspZlib", "EspImages"]),
     .target(name: "Espalier", dependencies: ["EspalierCore", "EspalierTopology", "EspalierData", "EspOpenSSL"]),
     .target(name: "EspalierBaselines", dependencies: ["Espalier", "EspDense"]),
     .target(name: "EspalierBench", dependencies: ["EspalierBaselines", "EspDense"]),
@@ -61,7 +65,8 @@ let package = Package(
       ]),
 
     // Tests
-    .target(name: "TestSupport", path: "Tests/TestSupport"),
+    .target(name: "TestImages", dependencies: ["EspLibJPEG", "EspLibPNG"], path: "Tests/TestImages"),
+    .target(name: "TestSupport", dependencies: ["TestImages"], path: "Tests/TestSupport"),
     .testTarget(
       name: "KernelTests",
       dependencies: [
@@ -69,7 +74,8 @@ let package = Package(
       ]),
     .testTarget(name: "EspalierCoreTests", dependencies: ["EspalierCore", "TestSupport"]),
     .testTarget(name: "EspalierTopologyTests", dependencies: ["EspalierTopology", "TestSupport"]),
-    .testTarget(name: "EspalierDataTests", dependencies: ["EspalierData", "TestSupport"]),
+    .testTarget(
+      name: "EspalierDataTests", dependencies: ["EspalierData", "EspImages", "TestSupport"], exclude: ["Fixtures"]),
     .testTarget(name: "EspalierTests", dependencies: ["Espalier", "EspalierBaselines", "TestSupport"]),
     .testTarget(name: "EspalierBenchTests", dependencies: ["EspalierBench"]),
     .testTarget(name: "CommandLineTests", dependencies: ["EspalierCLI", "TestSupport"]),

@@ -18,6 +18,8 @@ let package = Package(
         .product(name: "EspalierBench", package: "espalier"),
       ],
       path: "Kernels",
-      plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")])
+      plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")]),
+    .executableTarget(
+      name: "Loader", dependencies: [.product(name: "Espalier", package: "espalier")], path: "Loader"),
   ]
 )

@@ -16,18 +16,19 @@ struct DataCommand: ParsableCommand {
     struct File: Encodable {
       let name: String
       let path, problem, sha256: String?
-      let bytes: Int?
+      let bytes, images: Int?
     }
     let name: String
     let whole: Bool
+    /// Of the set as found; as published, or 0, where it is not there.
+    let classes, trainImages, testImages: Int
     let folders: [String]
     let files: [File]
-    let hint: String
+    let checks, hint: String
   }
 
   func run() throws {
-    let names =
-      try name.map { [try DatasetCatalog.description(of: $0).name] } ?? DatasetCatalog.descriptions.map(\.name)
+    let names = try name.map { [try DatasetCatalog.published($0).name] } ?? DatasetCatalog.names
     let reports = try names.map { try Self.report($0, directory: dataDir) }
     if json {
       try Terminal.json(["datasets": reports])
@@ -44,11 +45,13 @@ struct DataCommand: ParsableCommand {
     let report = try DatasetCatalog.inspect(name: name, directory: directory)
     let files = try report.files.map { file in
       Report.File(
-        name: file.name, path: file.path, problem: file.problem, sha256: try file.path.flatMap(checksum),
-        bytes: file.bytes)
+        name: file.name, path: file.path, problem: file.problem,
+        sha256: file.bytes == nil ? nil : try file.path.flatMap(checksum), bytes: file.bytes, images: file.images)
     }
+    let found = report.description
     return Report(
-      name: name, whole: report.isWhole, folders: report.folders, files: files, hint: report.hint)
+      name: name, whole: report.isWhole, classes: found.classes, trainImages: found.trainCount,
+      testImages: found.testCount, folders: report.folders, files: files, checks: found.checks, hint: report.hint)
   }
 
   /// A file's SHA-256, read in pieces; nil where it cannot be read.
@@ -63,12 +66,20 @@ struct DataCommand: ParsableCommand {
 
   private static func show(_ report: Report) throws {
     try Terminal.result("\(report.name): \(report.whole ? "whole" : "not whole")")
+    if report.classes > 0 {
+      try Terminal.result(
+        "  \(report.classes) classes, \(report.trainImages) training images, \(report.testImages) test images")
+    }
     for folder in report.folders { try Terminal.result("  looked in \(folder)") }
     for file in report.files {
-      let size = file.bytes.map { "\($0) bytes" } ?? "absent"
-      try Terminal.result("  \(file.path ?? file.name): \(size)\(file.sha256.map { ", sha256 \($0)" } ?? "")")
+      let facts = [
+        file.path == nil ? "absent" : nil, file.bytes.map { "\($0) bytes" }, file.images.map { "\($0) images" },
+        file.sha256.map { "sha256 \($0)" },
+      ]
+      try Terminal.result("  \(file.path ?? file.name): \(facts.compactMap { $0 }.joined(separator: ", "))")
       if let problem = file.problem { try Terminal.result("    \(problem)") }
     }
+    try Terminal.result("  checked: \(report.checks)")
     if !report.whole { try Terminal.result("  to get it: \(report.hint)") }
   }
 }

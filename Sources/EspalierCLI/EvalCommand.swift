@@ -36,12 +36,14 @@ struct EvalCommand: ParsableCommand {
       : checkpoint.model(
         factory: DenseLayerFactory(random: CounterRandom(seed: information.seed), context: context), context: context)
     let loss = try Self.fitting(checkpointPath) {
-      let description = try DatasetCatalog.description(of: information.dataset)
+      let description = try DatasetCatalog.description(of: information.dataset, directory: dataDir)
       let dataset = try DatasetCatalog.load(name: information.dataset, directory: dataDir)
       let evaluator = try Evaluator(
         dataset: dataset, normalization: description.normalization, spec: checkpoint.spec,
         batchSize: batchSize ?? information.batchSize, context: context)
-      return try evaluator(model)
+      let loss = try evaluator(model)
+      for line in dataset.damageLines { Terminal.note(line) }
+      return loss
     }
     guard loss.total.isFinite else {
       throw EspalierError.diverged("\(checkpointPath): the test loss is \(loss.mean); the weights are not usable")

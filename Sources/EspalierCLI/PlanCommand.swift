@@ -42,11 +42,6 @@ struct PlanCommand: ParsableCommand {
   }
 }
 
-extension DatasetDescription {
-  /// Images as bytes, labels as 32-bit numbers.
-  fileprivate var bytesInMemory: Int { (trainCount + testCount) * (channels * height * width + 4) }
-}
-
 /// What `plan` prints.
 struct PlanResult: Encodable {
   let model, dataset, distribution, cpu, isa: String

@@ -111,11 +111,14 @@ struct RunConfiguration: Codable, Hashable {
     return options
   }
 
-  /// The model that they name, for a data set's images.
+  /// The model that they name, for a data set's images. Pictures in folders are brought to 32 x 32 for models of small images.
   func modelRequest(for description: DatasetDescription) -> ModelCatalog.Request {
-    ModelCatalog.Request(
+    let isSmall = description.isResizable && model != "mlp" && !ModelCatalog.isForImageNet(model)
+    return ModelCatalog.Request(
       name: model, width: width, hidden: hidden ?? [512, 512],
-      images: FeatureSize(channels: description.channels, height: description.height, width: description.width),
+      images: FeatureSize(
+        channels: description.channels, height: isSmall ? 32 : description.height,
+        width: isSmall ? 32 : description.width),
       classes: description.classes)
   }
 }

@@ -31,15 +31,16 @@ struct TrainingSession {
   let model: Model
   let trainer: Trainer
   private let request: ModelCatalog.Request
+  private let dataset: ImageDataset
 
   init(_ configuration: RunConfiguration, context: ComputeContext) throws {
     self.configuration = configuration
     self.context = context
-    let description = try DatasetCatalog.description(of: configuration.dataset)
+    let description = try DatasetCatalog.description(of: configuration.dataset, directory: configuration.dataDir)
     request = configuration.modelRequest(for: description)
     let spec = try ModelCatalog.spec(request)
     let random = CounterRandom(seed: configuration.seed)
-    let dataset = try DatasetCatalog.load(name: configuration.dataset, directory: configuration.dataDir)
+    dataset = try DatasetCatalog.load(name: configuration.dataset, directory: configuration.dataDir)
     let timetable = try TrainingTimetable(configuration.trainingOptions, trainingSamples: dataset.train.count)
     let schedule = try timetable.updates(
       interval: configuration.updateEvery, until: configuration.updateUntil, alpha: configuration.alpha)
@@ -115,6 +116,7 @@ extension TrainingSession {
       try save(to: store)
     }
     let result = try trainer.run(observer: reporter)
+    for line in dataset.damageLines { reporter.log(line) }
     if configuration.method != .dense { try context.meter.check() }
     if !result.isFinished { try save(to: store) }
     return result

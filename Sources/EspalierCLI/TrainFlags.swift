@@ -14,7 +14,7 @@ struct TrainFlags: ParsableArguments {
   @Option(help: "The model: \(ModelCatalog.names.joined(separator: ", ")).") var model: String?
   @Option(help: "Multiplies the model's channels.") var width: Double?
   @Option(help: "mlp only: units of the hidden layers, e.g. 512,512.") var hidden: String?
-  @Option(help: "The data set: fashion-mnist, mnist, synthetic.") var dataset: String?
+  @Option(help: "The data set: \(DatasetCatalog.names.joined(separator: ", ")).") var dataset: String?
   @Option(help: "The folder that holds the data set.") var dataDir: String?
   @Option(help: "gse, static, set or dense.") var method: String?
   @Option(help: "What guides exploration: uniform.") var guide: String?
@@ -64,7 +64,7 @@ struct TrainFlags: ParsableArguments {
     if run.model == "mlp" { run.hidden = run.hidden ?? [512, 512] }
     run.dataset = dataset ?? run.dataset
     run.dataDir = dataDir
-    let description = try DatasetCatalog.description(of: run.dataset)
+    let description = try DatasetCatalog.description(of: run.dataset, directory: dataDir)
     _ = try ModelCatalog.spec(run.modelRequest(for: description))
     try resolveMethod(&run)
     try resolveSchedule(&run, samples: description.trainCount)

@@ -2,7 +2,7 @@ import EspalierCore
 import Foundation
 
 extension DatasetCatalog {
-  /// Reads a data set into memory, one byte a pixel.
+  /// Reads a data set into memory, one byte a pixel; of pictures in folders the names alone.
   ///
   /// All files come from one folder: the first of `folders(for:)` that has all of them.
   /// - Parameter allowsSubsets: whether fewer or more images than were published are accepted.
@@ -12,27 +12,39 @@ extension DatasetCatalog {
     name: String, directory: String? = nil, allowsSubsets: Bool = false,
     environment: [String: String] = ProcessInfo.processInfo.environment
   ) throws -> ImageDataset {
-    let description = try description(of: name)
-    if description.isSynthetic { return try .synthetic() }
+    let description = try published(name)
     let location = DatasetLocation(description, directory: directory, environment: environment)
-    let paths = try location.requireAll()
-    let train = try readSplit(description, paths, isTraining: true, allowsSubsets: allowsSubsets)
-    let test = try readSplit(description, paths, isTraining: false, allowsSubsets: allowsSubsets)
-    return ImageDataset(
-      name: name, isSynthetic: false, classes: description.classes, channels: description.channels,
-      height: description.height, width: description.width, train: train, test: test)
+    switch description.format {
+    case .synthetic: return try .synthetic()
+    case .idx:
+      let paths = try location.requireAll()
+      return ImageDataset(
+        description,
+        train: try readIDX(description, paths, isTraining: true, allowsSubsets: allowsSubsets),
+        test: try readIDX(description, paths, isTraining: false, allowsSubsets: allowsSubsets))
+    case .records(let labelBytes):
+      let paths = try location.requireAll()
+      let reader = RecordFiles(description, labelBytes: labelBytes, allowsSubsets: allowsSubsets)
+      func split(isTraining: Bool) throws -> ImageSplit {
+        let files = description.files.filter { $0.isTraining == isTraining }
+        return try reader.read(files.compactMap { paths[$0] }, isTraining: isTraining)
+      }
+      return ImageDataset(description, train: try split(isTraining: true), test: try split(isTraining: false))
+    case .npy: return try ArrayFiles(description, location.requireAll()).load()
+    case .folders: return try ClassFolders(description, location.requireAll()).dataset
+    }
   }
 
-  private static func readSplit(
+  private static func readIDX(
     _ description: DatasetDescription, _ paths: [DatasetFile: String], isTraining: Bool, allowsSubsets: Bool
   ) throws -> ImageSplit {
     var images: IDXFile.Images?
     var labels: [UInt32] = []
     var labelPath = ""
     for (file, path) in paths where file.isTraining == isTraining {
-      switch file.content {
-      case .images: images = try readImages(description, file, path, allowsSubsets: allowsSubsets)
-      case .labels:
+      if file.content == .images {
+        images = try readImages(description, file, path, allowsSubsets: allowsSubsets)
+      } else {
         labels = try readLabels(description, file, path, allowsSubsets: allowsSubsets)
         labelPath = path
       }
@@ -76,5 +88,14 @@ extension DatasetCatalog {
       throw EspalierError.input(
         "\(path): expected \(expected) \(file.content), found \(count); \(description.hint)")
     }
+  }
+}
+
+extension ImageDataset {
+  /// - Precondition: the splits' images are of the description's size.
+  init(_ description: DatasetDescription, train: ImageSplit, test: ImageSplit) {
+    self.init(
+      name: description.name, isSynthetic: description.isSynthetic, classes: description.classes,
+      channels: description.channels, height: description.height, width: description.width, train: train, test: test)
   }
 }

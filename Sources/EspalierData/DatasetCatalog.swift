@@ -3,24 +3,43 @@ import Foundation
 
 /// The data sets that can be named on the command line.
 public enum DatasetCatalog {
-  /// What is known of each of them.
-  public static let descriptions: [DatasetDescription] = [.fashionMNIST, .mnist, .synthetic]
+  /// What is known of each of them before anything is read.
+  public static let descriptions: [DatasetDescription] = [
+    .fashionMNIST, .mnist, .cifar10, .cifar100, .imageNet, .folder, .npy, .synthetic,
+  ]
 
-  /// Names that are promised, but that this version cannot read yet.
-  public static let planned = ["cifar10", "cifar100", "imagenet", "folder", "npy"]
+  /// The names of all data sets.
+  public static let names = descriptions.map(\.name)
 
-  /// The description of the data set called `name`.
+  /// The description of the data set called `name`; of a user's own set, and of folders of pictures, by what is there.
+  ///
+  /// - Throws: `EspalierError.usage` with the names that are known, if this is none of them; `EspalierError.input` if a user's
+  ///   own set is absent or damaged.
+  public static func description(
+    of name: String, directory: String? = nil,
+    environment: [String: String] = ProcessInfo.processInfo.environment
+  ) throws -> DatasetDescription {
+    let description = try published(name)
+    switch description.format {
+    case .synthetic, .idx, .records: return description
+    case .npy:
+      let location = DatasetLocation(description, directory: directory, environment: environment)
+      return try ArrayFiles(description, location.requireAll()).description
+    case .folders:
+      let location = DatasetLocation(description, directory: directory, environment: environment)
+      // Models can be planned for ImageNet where it is not at hand.
+      if description.classes > 0, !location.isWhole { return description }
+      return try ClassFolders(description, location.requireAll()).description
+    }
+  }
+
+  /// What is known of the data set called `name` before anything is read.
   ///
   /// - Throws: `EspalierError.usage` with the names that are known, if this is none of them.
-  public static func description(of name: String) throws -> DatasetDescription {
+  public static func published(_ name: String) throws -> DatasetDescription {
     if let found = descriptions.first(where: { $0.name == name }) { return found }
-    let known = descriptions.map(\.name).joined(separator: ", ")
-    if planned.contains(name) {
-      throw EspalierError.usage("data set '\(name)' cannot be read by this version yet; use one of: \(known)")
-    }
-    let nearest = EspalierError.nearest(to: name, among: descriptions.map(\.name) + planned)
-    let suggestion = nearest.map { "; did you mean '\($0)'?" } ?? ""
-    throw EspalierError.usage("unknown data set '\(name)'\(suggestion) Known: \(known)")
+    let suggestion = EspalierError.nearest(to: name, among: names).map { "; did you mean '\($0)'?" } ?? ""
+    throw EspalierError.usage("unknown data set '\(name)'\(suggestion) Known: \(names.joined(separator: ", "))")
   }
 
   /// The folders in which `description` is looked for, in order.

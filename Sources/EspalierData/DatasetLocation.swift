@@ -23,13 +23,16 @@ struct DatasetLocation {
     paths = best?.paths ?? [:]
   }
 
+  /// Whether every file is there.
+  var isWhole: Bool { description.files.allSatisfy { paths[$0] != nil } }
+
   /// The path of every file.
   ///
   /// - Throws: `EspalierError.input` that names what is missing, where it was looked for and how to get it.
   func requireAll() throws -> [DatasetFile: String] {
     let missing = description.files.filter { paths[$0] == nil }
     if missing.isEmpty { return paths }
-    let names = missing.map { $0.name + "[.gz]" }.joined(separator: ", ")
+    let names = missing.map { $0.name + ($0.spellings.count > 1 ? "[.gz]" : "") }.joined(separator: ", ")
     let places = folder ?? folders.joined(separator: ", ")
     throw EspalierError.input(
       "data set \(description.name): expected \(names) in \(places), found \(folder == nil ? "none" : "only others"); "

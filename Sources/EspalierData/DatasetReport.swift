@@ -1,5 +1,6 @@
 /// What there is of a data set on this machine.
 public struct DatasetReport: Sendable {
+  /// By what was found where the set is a user's own and whole.
   public let description: DatasetDescription
 
   /// The folders in which it was looked for, in order.
@@ -14,7 +15,7 @@ public struct DatasetReport: Sendable {
   /// How to get it: one line.
   public var hint: String { description.hint }
 
-  /// What there is of one file.
+  /// What there is of one file, or of one folder of classes.
   public struct File: Sendable {
     /// The name under which it is published, without `.gz`.
     public let name: String
@@ -22,8 +23,11 @@ public struct DatasetReport: Sendable {
     /// Where it lies, or nil.
     public let path: String?
 
-    /// Its size on disk in bytes, or nil.
+    /// Its size on disk in bytes; nil for a folder and where it is absent.
     public let bytes: Int?
+
+    /// Images that it holds, where that could be found out.
+    public var images: Int?
 
     /// Why it cannot be used (absent, or damaged and how), or nil.
     public let problem: String?

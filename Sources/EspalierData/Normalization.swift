@@ -9,4 +9,7 @@ public struct Normalization: Sendable, Hashable {
     self.mean = mean
     self.deviation = deviation
   }
+
+  /// Bytes become 0 ... 1, whatever the number of channels.
+  public static let none = Normalization(mean: [0], deviation: [1])
 }

@@ -30,6 +30,13 @@ public final class PixelBuffer: @unchecked Sendable {
   }
 }
 
+extension PixelBuffer {
+  /// Calls `body` with the bytes taken as numbers of 32 bits, which are valid until it returns.
+  public func withUnsafeFloats<Result>(_ body: (UnsafeBufferPointer<Float>) throws -> Result) rethrows -> Result {
+    try withUnsafeBufferPointer { try $0.withMemoryRebound(to: Float.self, body) }
+  }
+}
+
 extension PixelBuffer: RandomAccessCollection {
   public var startIndex: Int { 0 }
   public var endIndex: Int { bytes.count }

@@ -28,7 +28,7 @@ extension CommandLineTests {
     @Test func dataListsEverySet() throws {
       let program = try RunProgram.espalier(["data"])
       #expect(program.status == 0, "\(program.error)")
-      for name in ["fashion-mnist", "mnist", "synthetic"] {
+      for name in ["fashion-mnist", "mnist", "cifar10", "cifar100", "imagenet", "folder", "npy", "synthetic"] {
         #expect(program.text.contains("\n\(name): ") || program.text.hasPrefix("\(name): "))
       }
       #expect(program.text.contains("fashion-mnist: whole"))

@@ -24,12 +24,27 @@ import Testing
   @Test func suggestsTheNearestName() {
     #expect(message(of: .usage) { _ = try DatasetCatalog.load(name: "fashion-mnits") }.contains("'fashion-mnist'?"))
     let text = message(of: .usage) { _ = try DatasetCatalog.inspect(name: "qwertyuiop") }
-    #expect(text.contains("fashion-mnist, mnist, synthetic") && !text.contains("did you mean"))
+    #expect(
+      text.contains("fashion-mnist, mnist, cifar10, cifar100, imagenet, folder, npy, synthetic")
+        && !text.contains("did you mean"))
   }
 
-  @Test(arguments: ["cifar10", "cifar100", "imagenet", "folder", "npy"])
-  func saysWhatIsNotThereYet(name: String) {
-    #expect(message(of: .usage) { _ = try DatasetCatalog.load(name: name) }.contains("yet"))
+  @Test(
+    arguments: [
+      ("cifar10", 10, [0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616], 50_000, 10_000),
+      ("cifar100", 100, [0.5071, 0.4865, 0.4409], [0.2673, 0.2564, 0.2762], 50_000, 10_000),
+      ("imagenet", 1000, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225], 1_281_167, 50_000),
+    ] as [(String, Int, [Float], [Float], Int, Int)])
+  func knowsTheColourSets(
+    name: String, classes: Int, mean: [Float], deviation: [Float], train: Int, test: Int
+  ) throws {
+    let description = try DatasetCatalog.description(of: name, directory: folder.path)
+    #expect(description.classes == classes && description.channels == 3 && description.augmentsByDefault)
+    #expect(description.normalization == Normalization(mean: mean, deviation: deviation))
+    #expect(description.trainCount == train && description.testCount == test)
+    #expect(description.height == (name == "imagenet" ? 224 : 32))
+    let absent = message { _ = try DatasetCatalog.load(name: name, directory: folder.path) }
+    #expect(absent.contains("--data-dir") && absent.contains(folder.path))
   }
 
   @Test func searchesTheUsualPlacesInOrder() throws {

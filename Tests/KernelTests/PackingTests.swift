@@ -47,13 +47,22 @@ struct PackingCase: Sendable, CustomTestStringConvertible {
     }
   }
 
-  /// The byte at (i, j) of an image's plane; zero outside.
-  func byte(_ images: [UInt8], image: Int, channel: Int, _ i: Int, _ j: Int) -> UInt8 {
+  /// Where (i, j) of an image's plane lies in the source; nil outside.
+  func index(image: Int, channel: Int, _ i: Int, _ j: Int) -> Int? {
     let row = i - (height - sourceHeight) / 2
     let column = j - (width - sourceWidth) / 2
-    guard (0..<sourceHeight).contains(row) && (0..<sourceWidth).contains(column) else { return 0 }
+    guard (0..<sourceHeight).contains(row) && (0..<sourceWidth).contains(column) else { return nil }
     let source = sourceChannels == 1 ? 0 : channel
-    return images[((image * sourceChannels + source) * sourceHeight + row) * sourceWidth + column]
+    return ((image * sourceChannels + source) * sourceHeight + row) * sourceWidth + column
+  }
+
+  /// The byte at (i, j) of an image's plane; zero outside.
+  func byte(_ images: [UInt8], image: Int, channel: Int, _ i: Int, _ j: Int) -> UInt8 {
+    index(image: image, channel: channel, i, j).map { images[$0] } ?? 0
+  }
+
+  var positions: [(Int, Int, Int)] {
+    (0..<channels).flatMap { c in (0..<height).flatMap { i in (0..<width).map { (c, i, $0) } } }
   }
 }
 
@@ -61,7 +70,7 @@ struct PackingCase: Sendable, CustomTestStringConvertible {
   @Test(arguments: PackingCase.all, LayerShape.allLanes)
   func matchesPixelByPixel(_ test: PackingCase, lanes: Int) {
     let mean: [Float] = [0.49, 0.1, 0.9]
-    let inverse: [Float] = [4, 0.5, 1.7]
+    let deviation: [Float] = [0.25, 2, 0.6]
     let images = test.images
     for samples in [1, 31, 33] {
       let shape = LayerShape(
@@ -78,8 +87,8 @@ struct PackingCase: Sendable, CustomTestStringConvertible {
               let column = (move.flip == 1 ? test.width - 1 - j : j) + Int(move.shift_x)
               let byte = test.byte(images, image: Int(indices[n]), channel: c, i + Int(move.shift_y), column)
               let e = shape.index(n, c, i * test.width + j)
-              expected[e] = (Double(byte) / 255 - Double(mean[c])) * Double(inverse[c])
-              bound[e] = 4 * LayerHarness.u * (1 + Double(mean[c])) * Double(inverse[c])
+              expected[e] = (Double(byte) / 255 - Double(mean[c])) / Double(deviation[c])
+              bound[e] = 4 * LayerHarness.u * (1 + Double(mean[c])) / Double(deviation[c])
             }
           }
         }
@@ -89,13 +98,46 @@ struct PackingCase: Sendable, CustomTestStringConvertible {
         placements.withUnsafeBufferPointer { buffer in
           esp_pack_images(
             isa, images, indices, test.moves ? buffer.baseAddress : nil, test.sourceChannels, test.sourceHeight,
-            test.sourceWidth, test.channels, test.height, test.width, mean, inverse, samples, lanes, &y, threads)
+            test.sourceWidth, test.channels, test.height, test.width, mean, deviation, samples, lanes, &y, threads)
         }
         return y
       }
       for y in values {
         LayerHarness.expectClose(y, expected) { bound[$0] }
         for e in 0..<shape.count where shape.isPadding(e) { #expect(y[e].bitPattern == 0) }
+      }
+    }
+  }
+
+  /// Floats come through bit for bit, zeros around them.
+  @Test(arguments: PackingCase.all, LayerShape.allLanes)
+  func floatsStayAsTheyAre(_ test: PackingCase, lanes: Int) {
+    let images = test.images
+    let floats = images.map { Float($0) * 1.7 - 100 }
+    for samples in [1, 33] {
+      let shape = LayerShape(
+        channels: test.channels, positions: test.height * test.width, samples: samples, lanes: lanes)
+      let indices = (0..<samples).map { UInt32(($0 * 17 + 3) % PackingCase.imageCount) }
+      let placements = test.placements(samples)
+      let values = LayerHarness.outputs { isa, threads in
+        var y = LayerHarness.nans(shape.count)
+        placements.withUnsafeBufferPointer { buffer in
+          esp_pack_floats(
+            isa, floats, indices, test.moves ? buffer.baseAddress : nil, test.sourceChannels, test.sourceHeight,
+            test.sourceWidth, test.channels, test.height, test.width, samples, lanes, &y, threads)
+        }
+        return y
+      }
+      for y in values {
+        for e in 0..<shape.count where shape.isPadding(e) { #expect(y[e].bitPattern == 0) }
+        for n in 0..<samples {
+          let move = test.moves ? placements[n] : esp_placement(shift_y: 0, shift_x: 0, flip: 0)
+          for (c, i, j) in test.positions {
+            let column = (move.flip == 1 ? test.width - 1 - j : j) + Int(move.shift_x)
+            let found = test.index(image: Int(indices[n]), channel: c, i + Int(move.shift_y), column)
+            #expect(y[shape.index(n, c, i * test.width + j)] == found.map { floats[$0] } ?? 0)
+          }
+        }
       }
     }
   }

@@ -21,7 +21,7 @@ typedef struct esp_placement {
   uint8_t flip;
 } esp_placement;
 
-/// Y[b, c, i, j, l] := (byte / 255 - mean[c]) * inverse_deviation[c] of sample n = b * lanes + l.
+/// Y[b, c, i, j, l] := (byte / 255 - mean[c]) / deviation[c] of sample n = b * lanes + l.
 ///
 /// images: the data set, one byte a pixel, [count, source_channels, source_height, source_width]; indices [samples]
 /// picks images. The image lies centred in a height x width plane of zero bytes (offset (height - source_height) / 2),
@@ -30,8 +30,14 @@ typedef struct esp_placement {
 /// become 0.
 void esp_pack_images(esp_isa isa, const uint8_t *images, const uint32_t *indices, const esp_placement *placements,
                      size_t source_channels, size_t source_height, size_t source_width, size_t channels, size_t height,
-                     size_t width, const float *mean, const float *inverse_deviation, size_t samples, size_t lanes,
+                     size_t width, const float *mean, const float *deviation, size_t samples, size_t lanes,
                      float *restrict y, int threads);
+
+/// Y[b, c, i, j, l] := the number that `esp_pack_images` would find there, images being floats that are normalised
+/// already; zeros pad them.
+void esp_pack_floats(esp_isa isa, const float *images, const uint32_t *indices, const esp_placement *placements,
+                     size_t source_channels, size_t source_height, size_t source_width, size_t channels, size_t height,
+                     size_t width, size_t samples, size_t lanes, float *restrict y, int threads);
 
 // ---- Batch normalisation (Ioffe & Szegedy 2015), with an optional residual and ReLU in the same pass
 // -----------------

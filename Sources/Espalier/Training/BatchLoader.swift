@@ -2,17 +2,23 @@ import EspalierCore
 import EspalierData
 
 /// Turns a split's images into a model's input, batch by batch.
+///
+/// Pictures in files are cropped, and brought to the input's size, in threads of their own, ahead of the trainer. Images in memory
+/// are padded.
 struct BatchLoader {
   let split: ImageSplit
   let packing: ImagePacking
   let context: ComputeContext
+  /// Threads that decode pictures; results do not depend on them.
+  let workers: Int
 
   init(
     _ split: ImageSplit, of dataset: ImageDataset, normalization: Normalization, input: FeatureSize,
-    context: ComputeContext
+    context: ComputeContext, workers: Int = ComputeContext.processors
   ) throws {
-    guard dataset.channels == input.channels || dataset.channels == 1, dataset.height <= input.height,
-      dataset.width <= input.width, [1, input.channels].contains(normalization.mean.count),
+    let source = Self.sourceSize(split, of: dataset, input: input)
+    guard source.channels == input.channels || source.channels == 1, source.height <= input.height,
+      source.width <= input.width, [1, input.channels].contains(normalization.mean.count),
       normalization.deviation.count == normalization.mean.count
     else {
       throw EspalierError.usage(
@@ -21,17 +27,28 @@ struct BatchLoader {
     }
     self.split = split
     self.context = context
+    self.workers = max(1, workers)
     func repeated(_ values: [Float]) -> [Float] {
       values.count == input.channels ? values : [Float](repeating: values[0], count: input.channels)
     }
     packing = ImagePacking(
-      sourceChannels: dataset.channels, sourceHeight: dataset.height, sourceWidth: dataset.width,
+      sourceChannels: source.channels, sourceHeight: source.height, sourceWidth: source.width,
       channels: input.channels, height: input.height, width: input.width, mean: repeated(normalization.mean),
       deviation: repeated(normalization.deviation))
   }
 
+  /// The size of one image before it is padded.
+  private static func sourceSize(_ split: ImageSplit, of dataset: ImageDataset, input: FeatureSize) -> FeatureSize {
+    switch split.storage {
+    case .bytes, .floats: FeatureSize(channels: dataset.channels, height: dataset.height, width: dataset.width)
+    case .files: FeatureSize(channels: 3, height: input.height, width: input.width)
+    }
+  }
+
   /// The split's samples in batches of `size`, starting with batch number `first` of the epoch.
   ///
+  /// A picture that cannot be decoded is replaced by the next of the split where `dropLast`, which asks for whole batches; else
+  /// it is left out.
   /// - Parameter augmentation: places training images at random; nil for none.
   func batches(
     in order: SampleOrder, size: Int, dropLast: Bool, from first: Int = 0, augmentation: Augmentation? = nil,
@@ -39,18 +56,34 @@ struct BatchLoader {
   ) -> BatchReader {
     BatchReader(
       loader: self, batches: order.batches(size: size, dropLast: dropLast), position: first,
-      augmentation: augmentation, epoch: epoch, random: random)
+      augmentation: augmentation, epoch: epoch, random: random, damage: dropLast ? .replace : .leaveOut)
   }
 
-  fileprivate func batch(_ indices: ArraySlice<UInt32>, placements: [ImagePlacement]) -> Batch {
-    let images = indices.withUnsafeBufferPointer { indices in
-      placements.withUnsafeBufferPointer { placements in
-        split.images.withUnsafeBufferPointer {
-          context.pack(images: $0, indices: indices, placements: placements, packing: packing)
+  /// A batch of images in memory.
+  fileprivate func batch(_ indices: ArraySlice<UInt32>, placements: ([UInt32]) -> [ImagePlacement]) -> Batch {
+    let numbers = indices.map { split.number(of: $0) }
+    let placements = placements(numbers)
+    let images =
+      switch split.storage {
+      case .bytes(let pixels):
+        pixels.withUnsafeBufferPointer {
+          context.pack(images: $0, indices: numbers, placements: placements, packing: packing)
         }
+      case .floats(let numbersOfImages):
+        numbersOfImages.withUnsafeFloats {
+          context.pack(normalized: $0, indices: numbers, placements: placements, packing: packing)
+        }
+      case .files: preconditionFailure("pictures in files are read by PictureBatches")
       }
-    }
     return Batch(images: images, labels: indices.map { split.labels[Int($0)] })
+  }
+
+  /// A batch of decoded pictures.
+  fileprivate func batch(_ pictures: PictureBatch) -> Batch {
+    let images = context.pack(
+      images: pictures.pixels, indices: pictures.slots, placements: pictures.flips.map { ImagePlacement(flip: $0) },
+      packing: packing)
+    return Batch(images: images, labels: pictures.samples.map { split.labels[Int($0)] })
   }
 }
 
@@ -71,15 +104,55 @@ struct BatchReader {
   let augmentation: Augmentation?
   let epoch: Int
   let random: CounterRandom
+  let damage: PictureRequest.Damage
+  /// The threads that decode; started with the first batch.
+  private var pictures: PictureBatches?
+
+  fileprivate init(
+    loader: BatchLoader, batches: SampleOrder.Batches, position: Int, augmentation: Augmentation?, epoch: Int,
+    random: CounterRandom, damage: PictureRequest.Damage
+  ) {
+    self.loader = loader
+    self.batches = batches
+    self.position = position
+    self.augmentation = augmentation
+    self.epoch = epoch
+    self.random = random
+    self.damage = damage
+  }
 
   /// The next batch; nil after the last.
   ///
   /// - Throws: `EspalierError.input` where images cannot be read.
   mutating func next() throws -> Batch? {
+    guard case .files = loader.split.storage else { return nextInMemory() }
+    while position < batches.count {
+      let reader = try pictures ?? decode()
+      pictures = reader
+      position += 1
+      let batch = try reader.withNext { $0.samples.isEmpty ? nil : loader.batch($0) }
+      if let batch = batch ?? nil { return batch }
+    }
+    pictures = nil
+    return nil
+  }
+
+  private mutating func nextInMemory() -> Batch? {
     guard position < batches.count else { return nil }
     defer { position += 1 }
-    let indices = batches[position]
-    let placements = augmentation?.placements(of: indices, epoch: epoch, random: random) ?? []
-    return loader.batch(indices, placements: placements)
+    return loader.batch(batches[position]) {
+      augmentation?.placements(of: $0, epoch: epoch, random: random) ?? []
+    }
+  }
+
+  private func decode() throws -> PictureBatches {
+    let transform =
+      augmentation.map {
+        PictureRequest.Transform.random(RandomResizedCrop(), flips: $0.flips, epoch: epoch, random)
+      } ?? .centre
+    let request = PictureRequest(
+      split: loader.split, batches: batches, first: position, transform: transform,
+      size: PictureSize(height: loader.packing.height, width: loader.packing.width), damage: damage)
+    return try PictureBatches(request, workers: loader.workers, instructionSet: loader.context.instructionSet)
   }
 }

@@ -58,20 +58,42 @@ extension ComputeContext {
   ///   - images: [count, source channels, source height, source width], one byte a pixel.
   ///   - placements: one an image, or empty for none.
   public func pack(
-    images: UnsafeBufferPointer<UInt8>, indices: UnsafeBufferPointer<UInt32>,
-    placements: UnsafeBufferPointer<ImagePlacement>, packing: ImagePacking
+    images: UnsafeBufferPointer<UInt8>, indices: [UInt32], placements: [ImagePlacement], packing: ImagePacking
+  ) -> Activations {
+    return pack(indices: indices, placements: placements, packing: packing) { shape, placements, output in
+      esp_pack_images(
+        isa, images.baseAddress, indices, placements, packing.sourceChannels, packing.sourceHeight, packing.sourceWidth,
+        packing.channels, packing.height, packing.width, packing.mean, packing.deviation, shape.samples, shape.lanes, output,
+        threadCount)
+    }
+  }
+
+  /// The images at `indices`, whose numbers are taken as they are: padded with zeros and placed.
+  ///
+  /// - Parameter images: [count, source channels, source height, source width].
+  public func pack(
+    normalized images: UnsafeBufferPointer<Float>, indices: [UInt32], placements: [ImagePlacement],
+    packing: ImagePacking
+  ) -> Activations {
+    pack(indices: indices, placements: placements, packing: packing) { shape, placements, output in
+      esp_pack_floats(
+        isa, images.baseAddress, indices, placements, packing.sourceChannels, packing.sourceHeight, packing.sourceWidth,
+        packing.channels, packing.height, packing.width, shape.samples, shape.lanes, output, threadCount)
+    }
+  }
+
+  private func pack(
+    indices: [UInt32], placements: [ImagePlacement], packing: ImagePacking,
+    kernel: (ActivationShape, UnsafePointer<esp_placement>?, UnsafeMutablePointer<Float>) -> Void
   ) -> Activations {
     precondition(placements.isEmpty || placements.count == indices.count)
     let shape = ActivationShape(
       samples: indices.count, channels: packing.channels, height: packing.height, width: packing.width)
     let output = pool.activations(shape)
-    let inverse = packing.deviation.map { 1 / $0 }
-    placements.withMemoryRebound(to: esp_placement.self) { placements in
-      esp_pack_images(
-        isa, images.baseAddress, indices.baseAddress, placements.isEmpty ? nil : placements.baseAddress,
-        packing.sourceChannels,
-        packing.sourceHeight, packing.sourceWidth, packing.channels, packing.height, packing.width, packing.mean,
-        inverse, shape.samples, shape.lanes, output.pointer, threadCount)
+    placements.withUnsafeBufferPointer {
+      $0.withMemoryRebound(to: esp_placement.self) {
+        kernel(shape, placements.isEmpty ? nil : $0.baseAddress, output.pointer)
+      }
     }
     return output
   }

@@ -1,0 +1,3 @@
+#define ESP_TARGET
+#define ESP_VARIANT esp_resampler_scalar
+#include "resample_body.h"

@@ -1,0 +1,163 @@
+import EspalierCore
+import Glibc
+
+/// Pictures in train/CLASS/ and val/CLASS/. A class's index is its name's rank among the names of train, by their bytes.
+///
+/// Files that end in .jpg, .jpeg or .png, in capitals or not, are taken; names that begin with a dot are not looked at.
+struct ClassFolders {
+  /// The set as it was found.
+  let description: DatasetDescription
+  let dataset: ImageDataset
+
+  /// Lists all folders.
+  ///
+  /// - Throws: `EspalierError.input` where a folder cannot be read, has no class or a class no picture, or val has a class that
+  ///   train lacks.
+  init(_ published: DatasetDescription, _ paths: [DatasetFile: String]) throws {
+    var listings: [Bool: ClassListing] = [:]
+    for file in published.files {
+      guard let path = paths[file] else {
+        throw EspalierError.input("data set \(published.name): expected the folder \(file.name); \(published.hint)")
+      }
+      listings[file.isTraining] = try ClassListing(path, isTraining: file.isTraining)
+    }
+    guard let train = listings[true], let test = listings[false] else {
+      throw EspalierError.invariant("data set \(published.name) lists no folders")
+    }
+    var found = published
+    found.classes = train.classes.count
+    (found.trainCount, found.testCount) = (train.count, test.count)
+    description = found
+    dataset = ImageDataset(
+      found, train: try train.split(classes: train.classes), test: try test.split(classes: train.classes))
+  }
+}
+
+/// The classes below one folder, and their pictures.
+struct ClassListing {
+  let path: String
+  /// Sorted names, as the system's bytes.
+  private(set) var classes: [[UInt8]] = []
+  /// Of each class, the number of its pictures.
+  private(set) var counts: [Int] = []
+  /// Files that are no pictures by their names.
+  private(set) var ignored = 0
+  /// CLASS/FILE of every picture, class by class, each ended by a zero byte.
+  private var names: [UInt8] = []
+  private var starts: [Int] = []
+
+  /// Number of pictures.
+  var count: Int { starts.count }
+
+  /// - Parameter isTraining: training needs two classes at least, each with a picture; for evaluation classes may be missing.
+  init(_ path: String, isTraining: Bool) throws {
+    self.path = path
+    let entries = try FolderEntries(Array(path.utf8))
+    classes = entries.folders.sorted(by: Self.precedes)
+    guard !classes.isEmpty else { throw Self.noClasses(path, entries, isTraining: isTraining) }
+    for name in classes { try list(name) }
+    if isTraining, let empty = counts.firstIndex(of: 0) {
+      throw EspalierError.input(
+        "\(path)/\(Self.text(classes[empty])): expected pictures (.jpg, .jpeg, .png), found none; add some or remove the folder"
+      )
+    }
+    guard count > 0 else {
+      throw EspalierError.input("\(path): expected pictures (.jpg, .jpeg, .png) in CLASS folders, found none")
+    }
+    guard !isTraining || classes.count > 1 else {
+      throw EspalierError.input("\(path): expected two classes at least, found only \(Self.text(classes[0]))")
+    }
+  }
+
+  private mutating func list(_ name: [UInt8]) throws {
+    let entries = try FolderEntries(Array(path.utf8) + [UInt8(ascii: "/")] + name)
+    let pictures = entries.files.filter(Self.isPicture).sorted(by: Self.precedes)
+    ignored += entries.files.count - pictures.count
+    counts.append(pictures.count)
+    for picture in pictures {
+      starts.append(names.count)
+      names += name
+      names.append(UInt8(ascii: "/"))
+      names += picture
+      names.append(0)
+    }
+  }
+
+  /// The pictures, labelled by the ranks of their classes among `known`.
+  func split(classes known: [[UInt8]]) throws -> ImageSplit {
+    let ranks = Dictionary(uniqueKeysWithValues: known.enumerated().map { ($1, UInt32($0)) })
+    var labels: [UInt32] = []
+    labels.reserveCapacity(count)
+    for (name, count) in zip(classes, counts) {
+      guard let rank = ranks[name] else {
+        throw EspalierError.input(
+          "\(path)/\(Self.text(name)): a class that the training folder lacks; expected one of its \(known.count)")
+      }
+      labels += repeatElement(rank, count: count)
+    }
+    return ImageSplit(storage: .files(ImageFiles(folder: path, names: names, starts: starts)), labels: labels)
+  }
+
+  private static func noClasses(_ path: String, _ entries: FolderEntries, isTraining: Bool) -> EspalierError {
+    let pictures = entries.files.count(where: isPicture)
+    guard pictures > 0 else { return .input("\(path): expected a folder a class, found none") }
+    let advice =
+      isTraining
+      ? "move them into \(path)/CLASS/"
+      : "move each into \(path)/CLASS/ by the class that it shows, for ImageNet the synset's folder (n01440764 and so on; "
+        + "ILSVRC2012_validation_ground_truth.txt counts classes in another order, map its numbers by the development kit's meta.mat)"
+    return .input("\(path): expected a folder a class, found \(pictures) pictures side by side; \(advice)")
+  }
+
+  private static func precedes(_ a: [UInt8], _ b: [UInt8]) -> Bool { a.lexicographicallyPrecedes(b) }
+
+  private static func text(_ name: [UInt8]) -> String { String(decoding: name, as: UTF8.self) }
+
+  private static let endings = [".jpg", ".jpeg", ".png"].map { Array($0.utf8) }
+
+  private static func isPicture(_ name: [UInt8]) -> Bool {
+    let name = name.suffix(5).map { (65...90).contains($0) ? $0 | 32 : $0 }
+    return endings.contains { name.suffix($0.count).elementsEqual($0) }
+  }
+}
+
+/// What lies in a folder, in no order; names are the system's bytes.
+private struct FolderEntries {
+  private(set) var folders: [[UInt8]] = []
+  private(set) var files: [[UInt8]] = []
+
+  init(_ path: [UInt8]) throws {
+    guard let folder = path.withCString(opendir) else {
+      let reason = String(cString: strerror(errno))
+      throw EspalierError.input("\(String(decoding: path, as: UTF8.self)): cannot be listed: \(reason)")
+    }
+    defer { closedir(folder) }
+    while let entry = readdir(folder) {
+      let name = withUnsafePointer(to: &entry.pointee.d_name) {
+        $0.withMemoryRebound(to: UInt8.self, capacity: Int(NAME_MAX) + 1) {
+          Array(UnsafeBufferPointer(start: $0, count: strlen($0)))
+        }
+      }
+      guard name.first != UInt8(ascii: ".") else { continue }
+      if Self.isFolder(path + [UInt8(ascii: "/")] + name, type: Int(entry.pointee.d_type)) {
+        folders.append(name)
+      } else {
+        files.append(name)
+      }
+    }
+  }
+
+  /// Links are followed; some file systems do not tell the type.
+  private static func isFolder(_ path: [UInt8], type: Int) -> Bool {
+    guard type == Int(DT_LNK) || type == Int(DT_UNKNOWN) else { return type == Int(DT_DIR) }
+    var status = stat()
+    return path.withCString { stat($0, &status) } == 0 && status.st_mode & S_IFMT == S_IFDIR
+  }
+}
+
+extension [UInt8] {
+  /// Calls `body` with the bytes as a C string.
+  fileprivate func withCString<R>(_ body: (UnsafePointer<CChar>) -> R) -> R {
+    (self + [0]).withUnsafeBytes { $0.withMemoryRebound(to: CChar.self) { body($0.baseAddress!) } }
+  }
+}

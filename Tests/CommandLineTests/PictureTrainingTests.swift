@@ -1,0 +1,90 @@
+import Foundation
+import TestSupport
+import Testing
+
+extension CommandLineTests {
+  /// Training and evaluation on folders of pictures and on NumPy arrays.
+  @Suite struct PictureTrainingTests {
+    let data: IDXFolder
+    let output: IDXFolder
+
+    init() throws {
+      data = try IDXFolder()
+      output = try IDXFolder()
+    }
+
+    /// Two classes, bright and dark; one training and one test picture are damaged.
+    private func writePictures(train: Int = 24, val: Int = 9) throws {
+      for (part, count) in [("train", train), ("val", val)] {
+        for index in 0..<count {
+          let isBright = index % 2 == 0
+          let pixels = PictureBytes.pixels(seed: index, width: 50, height: 40).map { $0 / 2 + (isBright ? 120 : 0) }
+          var bytes = PictureBytes.jpeg(pixels, width: 50, height: 40)
+          if index == 5 { bytes = Array(bytes.prefix(bytes.count / 2)) }
+          try data.write(bytes, to: "\(part)/\(isBright ? "bright" : "dark")/\(100 + index).jpg")
+        }
+      }
+    }
+
+    private func train(_ arguments: [String]) throws -> TrainedRun {
+      try TrainedRun(["--data-dir", data.path] + arguments, output: output.path)
+    }
+
+    @Test func trainsOnAFolder() throws {
+      try writePictures()
+      let arguments = [
+        "--dataset", "folder", "--model", "resnet20", "--width", "0.25", "--epochs", "2", "--batch-size", "8",
+        "--method", "static",
+      ]
+      let run = try train(arguments + ["--threads", "2"])
+      #expect(run.result["steps"] as? Int == 6)
+      #expect(run.hash == (try train(arguments + ["--threads", "1"]).hash))
+      #expect(run.hash != (try train(arguments + ["--no-augment"]).hash))
+      #expect(run.program.error.contains("2 images cannot be decoded"))
+      let log = String(decoding: try run.file("train.log"), as: UTF8.self)
+      #expect(log.contains("train/dark/105.jpg: ") && log.contains("val/dark/105.jpg: ") && log.contains("truncated"))
+      let evaluated = try RunProgram.espalier(["eval", run.folder, "--data-dir", data.path, "--json"])
+      #expect(evaluated.status == 0, "\(evaluated.error)")
+      let result = try evaluated.json()
+      #expect(result["samples"] as? Int == 8)
+      #expect(result["test_accuracy"] as? Double == run.result["test_accuracy"] as? Double)
+    }
+
+    @Test func showsAFolder() throws {
+      try writePictures(train: 4, val: 3)
+      let program = try RunProgram.espalier(["data", "folder", "--data-dir", data.path, "--json"])
+      #expect(program.status == 0, "\(program.error)")
+      let sets = try #require(try program.json()["datasets"] as? [[String: Any]])
+      #expect(sets[0]["classes"] as? Int == 2 && sets[0]["train_images"] as? Int == 4)
+      let files = try #require(sets[0]["files"] as? [[String: Any]])
+      #expect(files.map { $0["images"] as? Int } == [4, 3])
+    }
+
+    @Test func trainsOnArrays() throws {
+      let script = """
+        import numpy as np, sys
+        folder = sys.argv[1] + "/"
+        r = np.random.RandomState(1)
+        for part, n in (("train", 60), ("test", 30)):
+            y = np.arange(n) % 3
+            np.save(folder + f"y_{part}.npy", y.astype(np.int16))
+            np.save(folder + f"x_{part}.npy", (r.randn(n, 1, 6, 5) + y[:, None, None, None]).astype(np.float32))
+        """
+      let made = try RunProgram.tool(["python3", "-c", script, data.path])
+      guard made.status == 0 else { return }  // no NumPy on this machine
+      let run = try train([
+        "--dataset", "npy", "--model", "mlp", "--hidden", "32", "--epochs", "30", "--batch-size", "10", "--sparsity",
+        "0.5",
+      ])
+      #expect((run.result["test_accuracy"] as? Double ?? 0) > 0.8)
+    }
+
+    @Test func refusesWhatIsNotThere() throws {
+      let program = try RunProgram.espalier(["train", "--dataset", "cifar10", "--data-dir", data.path])
+      expectOneLine(program, status: 65, saying: "cifar10", "--data-dir")
+      expectOneLine(
+        try .espalier(["train", "--dataset", "folder", "--data-dir", data.path]), status: 65, saying: "train/CLASS/")
+      expectOneLine(try .espalier(["data", "npy", "--data-dir", data.path]), status: 65, saying: "npy")
+    }
+  }
+}

@@ -1,0 +1,113 @@
+import EspalierCore
+import EspalierData
+import Foundation
+import TestSupport
+import Testing
+
+@Suite struct ClassFolderTests {
+  let folder: IDXFolder
+  private static let picture = PictureBytes.jpeg(seed: 1, width: 20, height: 16)
+
+  init() throws { folder = try IDXFolder() }
+
+  private func write(_ names: String...) throws {
+    for name in names { try folder.write(Self.picture, to: name) }
+  }
+
+  private func load(_ name: String = "folder") throws -> ImageDataset {
+    try DatasetCatalog.load(name: name, directory: folder.path)
+  }
+
+  @Test func labelsAreRanksOfSortedNames() throws {
+    try write("train/b/2.jpg", "train/b/1.JPEG", "train/a10/x.png", "train/a9/y.Jpg", "val/b/1.jpg", "val/a9/q.jpg")
+    try folder.write([1], to: "train/b/notes.txt")
+    try folder.write([1], to: "train/b/.hidden.jpg")
+    let data = try load()
+    #expect(data.classes == 3 && data.train.labels == [0, 1, 2, 2] && data.test.labels == [1, 2])
+    guard case .files(let files) = data.train.storage else { return #expect(Bool(false)) }
+    let names = (0..<4).map { String(files.path($0).dropFirst(folder.path.count + 1)) }
+    #expect(names == ["train/a10/x.png", "train/a9/y.Jpg", "train/b/1.JPEG", "train/b/2.jpg"])
+    let description = try DatasetCatalog.description(of: "folder", directory: folder.path)
+    #expect(description.classes == 3 && description.trainCount == 4 && description.testCount == 2)
+    #expect(description.isResizable && description.height == 224)
+  }
+
+  @Test func imageNetTakesSubsets() throws {
+    try write("train/n01440764/a.JPEG", "train/n01443537/a.JPEG", "val/n01443537/b.JPEG")
+    let data = try load("imagenet")
+    #expect(data.classes == 2 && data.test.labels == [1])
+    #expect(try DatasetCatalog.description(of: "imagenet", directory: folder.path).trainCount == 2)
+  }
+
+  /// A name of bytes that are no UTF-8.
+  @Test func namesNeedNotBeUTF8() throws {
+    try write("train/a/1.jpg", "train/b/1.jpg", "val/b/1.jpg")
+    let odd = Array((folder.path + "/train/b/").utf8) + [0xff, 0xfe] + Array(".jpg".utf8) + [0]
+    let plain = folder.path + "/train/b/1.jpg"
+    let moved = odd.withUnsafeBytes { rename(plain, $0.bindMemory(to: CChar.self).baseAddress!) }
+    #expect(moved == 0)
+    let data = try load()
+    #expect(data.train.count == 2)
+    let request = PictureRequest(
+      split: data.train,
+      batches: SampleOrder(count: 2, epoch: 0, shuffled: false, random: CounterRandom(seed: 0)).batches(
+        size: 2, dropLast: false),
+      first: 0, transform: .centre, size: PictureSize(height: 8, width: 8), damage: .leaveOut)
+    let batches = try PictureBatches(request, workers: 1, instructionSet: try .selected())
+    #expect(try batches.withNext { $0.samples } == [0, 1])
+    #expect(data.damagedImages.isEmpty)
+  }
+
+  @Test func refusesFlatValidation() throws {
+    try write("train/a/1.jpg", "train/b/1.jpg", "val/ILSVRC2012_val_00000001.JPEG")
+    try folder.write([48], to: "val/ILSVRC2012_validation_ground_truth.txt")
+    let text = message { _ = try load("imagenet") }
+    #expect(text.contains("val") && text.contains("side by side") && text.contains("ground_truth"))
+    #expect(message { _ = try DatasetCatalog.description(of: "imagenet", directory: folder.path) } == text)
+  }
+
+  @Test func refusesWhatMakesNoDataSet() throws {
+    #expect(message { _ = try load() }.contains("--data-dir"))
+    try write("train/a/1.jpg", "val/a/1.jpg")
+    #expect(message { _ = try load() }.contains("two classes"))
+    _ = try folder.makeFolder("train/empty")
+    #expect(message { _ = try load() }.contains("train/empty"))
+    try write("train/empty/1.jpg", "val/other/1.jpg")
+    #expect(message { _ = try load() }.contains("val/other"))
+    let flat = try IDXFolder()
+    try flat.write(Self.picture, to: "train/1.jpg")
+    _ = try flat.makeFolder("val")
+    #expect(message { _ = try DatasetCatalog.load(name: "folder", directory: flat.path) }.contains("side by side"))
+  }
+
+  @Test func aFileInPlaceOfAFolderIsRefused() throws {
+    try write("train/a/1.jpg", "train/b/1.jpg")
+    try folder.write([1], to: "val")
+    #expect(message { _ = try load() }.contains("val: cannot be listed"))
+  }
+
+  /// A picture that is a folder, a pipe or a dangling link is damaged, not waited for.
+  @Test func oddFilesAreDamagedPictures() throws {
+    try write("train/a/1.jpg", "train/b/1.jpg", "val/a/ok.jpg")
+    #expect(mkfifo(folder.path + "/val/a/pipe.jpg", 0o600) == 0)
+    #expect(symlink("/nowhere", folder.path + "/val/a/link.jpg") == 0)
+    let data = try load()
+    #expect(data.test.count == 3)
+    let order = SampleOrder(count: 3, epoch: 0, shuffled: false, random: CounterRandom(seed: 0))
+    let request = PictureRequest(
+      split: data.test, batches: order.batches(size: 3, dropLast: false), first: 0, transform: .centre,
+      size: PictureSize(height: 8, width: 8), damage: .leaveOut)
+    let batches = try PictureBatches(request, workers: 2, instructionSet: try .selected())
+    #expect(try batches.withNext { $0.samples } == [1])
+    #expect(data.damagedImages.map(\.path) == ["link", "pipe"].map { folder.path + "/val/a/\($0).jpg" })
+  }
+
+  @Test func reportsCounts() throws {
+    try write("train/a/1.jpg", "train/b/1.jpg", "train/b/2.jpg", "val/a/1.jpg")
+    let report = try DatasetCatalog.inspect(name: "folder", directory: folder.path)
+    #expect(report.isWhole && report.files.map(\.images) == [3, 1] && report.description.classes == 2)
+    try write("val/c/1.jpg")
+    let damaged = try DatasetCatalog.inspect(name: "folder", directory: folder.path)
+    #expect(!damaged.isWhole && damaged.files[1].problem?.contains("val/c") == true)
+  }
+}
