@@ -1,4 +1,5 @@
 import EspalierCore
+import EspalierData
 
 /// A safetensors file, open for reading: its header is checked and held, its tensors are read one at a time.
 ///
@@ -23,7 +24,7 @@ public final class SafetensorsFile: Sendable {
   public let names: [String]
   private let entries: [String: Entry]
   private let dataStart: Int
-  private let input: SafetensorsInput
+  private let input: RandomAccessFile
 
   /// Opens a file and checks its whole header.
   ///
@@ -35,7 +36,7 @@ public final class SafetensorsFile: Sendable {
   ///   data with a hole, an overlap, too few or too many bytes.
   /// - Complexity: O(n log n) in the header's length; reads no tensor.
   public init(path: String) throws {
-    let input = try SafetensorsInput(path: path)
+    let input = try RandomAccessFile(path: path)
     let bytes = try Self.readHeader(input)
     let header = try SafetensorsHeader(path: path, bytes: bytes, dataLength: input.size - 8 - bytes.count)
     self.path = path
@@ -67,7 +68,7 @@ public final class SafetensorsFile: Sendable {
     try input.read(into: buffer, at: dataStart + entry.byteRange.lowerBound)
   }
 
-  private static func readHeader(_ input: SafetensorsInput) throws -> [UInt8] {
+  private static func readHeader(_ input: RandomAccessFile) throws -> [UInt8] {
     guard input.size >= 8 else {
       throw input.failure("expected at least 8 bytes, found \(input.size); the file is truncated, get it again")
     }

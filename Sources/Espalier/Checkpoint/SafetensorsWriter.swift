@@ -1,4 +1,5 @@
 import EspalierCore
+import EspalierData
 
 /// Writes tensors to a safetensors file, each streamed from where it lies.
 ///
@@ -63,15 +64,14 @@ public struct SafetensorsWriter {
 
   /// Writes the file, and returns when its bytes are on disk.
   ///
-  /// Creates `path` or overwrites it in place: for a file that is either old or new, write to a temporary name and
-  /// rename. After an error the file may hold a part of the data.
+  /// The file appears, or takes the place of an older one, when it is whole; after an error nothing has changed.
   ///
   /// - Throws: `EspalierError.write` if the file cannot be created, written (a full disk) or synchronized;
   ///   `EspalierError.usage` if an entry passed more or fewer bytes than its shape has; an entry's own errors.
   /// - Complexity: O(bytes); holds one small buffer.
   public func write(to path: String) throws {
-    let output = try SafetensorsOutput(path: path)
-    try head.withUnsafeBytes { try output.write($0) }
+    let output = try OutputFile(path: path)
+    try output.write(head)
     for (entry, byteCount) in entries {
       var written = 0
       try entry.write { bytes in

@@ -1,14 +1,15 @@
 import EspalierCore
 import Glibc
 
-/// A regular file that is read at any place.
-final class SafetensorsInput: Sendable {
-  let path: String
-  let size: Int
+/// A regular file that is read at any place, by any thread.
+package final class RandomAccessFile: Sendable {
+  package let path: String
+  /// Bytes, when it was opened.
+  package let size: Int
   private let descriptor: Int32
 
   /// - Throws: `EspalierError.input` if the file is absent, unreadable or no regular file.
-  init(path: String) throws {
+  package init(path: String) throws {
     self.path = path
     // Not blocking, so that a named pipe is refused below instead of waited for.
     let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
@@ -26,12 +27,12 @@ final class SafetensorsInput: Sendable {
 
   deinit { close(descriptor) }
 
-  func failure(_ problem: String) -> EspalierError { Self.failure(path, problem) }
+  package func failure(_ problem: String) -> EspalierError { Self.failure(path, problem) }
 
   private static func failure(_ path: String, _ problem: String) -> EspalierError { .input("\(path): \(problem)") }
 
   /// Fills `buffer` from byte `offset` of the file on.
-  func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int) throws {
+  package func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int) throws {
     var done = 0
     while done < buffer.count {
       let count = pread(descriptor, buffer.baseAddress! + done, buffer.count - done, off_t(offset + done))
