@@ -36,6 +36,7 @@ struct RunConfiguration: Codable, Hashable {
   var shuffle = true
   var seed: UInt64 = 0
   var threads = 1
+  var initialWeights: String?
   var output = "runs"
   var logEvery = 1
 
@@ -72,7 +73,9 @@ struct RunConfiguration: Codable, Hashable {
     case warmupEpochs = "warmup-epochs"
     case milestones
     case labelSmoothing = "label-smoothing"
-    case augment, shuffle, seed, threads, output
+    case augment, shuffle, seed, threads
+    case initialWeights = "init"
+    case output
     case logEvery = "log-every"
   }
 
