@@ -7,7 +7,6 @@ Each exported file is read by its own reader: safetensors and torch.sparse_csr_t
     python3 roundtrip.py [PATH OF espalier] [FAMILY...]
 """
 
-import importlib.util
 import json
 import pathlib
 import subprocess
@@ -23,31 +22,12 @@ import torch.nn as nn
 from safetensors.torch import load_file, save_file
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SPEC = importlib.util.spec_from_file_location("record", ROOT / "Tests/Fixtures/record.py")
-record = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(record)
+sys.path.insert(0, str(ROOT / "Tests/Fixtures"))
+from architectures import VGG, CIFARResNet, ResNet, SimpleViT  # noqa: E402
+from record_masked import prune  # noqa: E402
 
-SAMPLES, DENSITY = 5, 0.1
+SAMPLES, DENSITY = 3, 0.1
 warnings.filterwarnings("ignore", "Sparse")  # torch.sparse_csr_tensor is in beta
-
-
-class VGGSmall(nn.Module):
-    def __init__(self, depths=(2, 2, 3, 3, 3), channels=(16, 32, 64, 128, 128)):
-        super().__init__()
-        layers, inputs = [], 3
-        for outputs, count in zip(channels, depths):
-            for _ in range(count):
-                layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU()]
-                inputs = outputs
-            layers.append(nn.MaxPool2d(2))
-        self.features = nn.Sequential(*layers)
-        self.classifier = nn.Sequential(
-            nn.Linear(inputs, 512), nn.ReLU(), nn.Dropout(), nn.Linear(512, 512), nn.ReLU(), nn.Dropout(),
-            nn.Linear(512, 10),
-        )  # fmt: skip
-
-    def forward(self, x):
-        return self.classifier(self.features(x).flatten(1))
 
 
 class Perceptron(nn.Module):
@@ -65,9 +45,11 @@ class Perceptron(nn.Module):
 
 FAMILIES = {
     "mlp": (Perceptron, (1, 28, 28)),
-    "vgg16-small": (VGGSmall, (3, 32, 32)),
-    "resnet20": (lambda: record.ResNet(3, 1), (3, 32, 32)),
-    "simple-vit-tiny": (lambda: record.SimpleViT(1), (3, 32, 32)),
+    "vgg16-small": (lambda: VGG(16, small=True, classes=10), (3, 32, 32)),
+    "resnet20": (lambda: CIFARResNet(20), (3, 32, 32)),
+    "simple-vit-tiny": (SimpleViT, (3, 32, 32)),
+    "resnet50": (lambda: ResNet(50, classes=100), (3, 224, 224)),
+    "vgg11": (lambda: VGG(11, classes=100), (3, 224, 224)),
 }
 
 
@@ -87,14 +69,13 @@ def dense_of_csr(path, name):
 
 def round_trip(name, folder):
     make, image = FAMILIES[name]
-    model = make().double()
-    masks = record.prepare(model, DENSITY)
-    model.eval()
-    x = torch.randn(SAMPLES, *image, dtype=torch.float64).float()
+    model = make().eval()
+    connections = prune(model, DENSITY)
+    state = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    weights = [key for key, tensor in state.items() if tensor.dim() > 1]
+    x = torch.randn(SAMPLES, *image)
     with torch.no_grad():
-        logits = model(x.double()).numpy()
-    model.float()
-    state = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
+        logits = model.double()(x.double()).numpy()
     numpy.save(folder / "x.npy", x.numpy())
     save_file(state, folder / "torch.safetensors")
 
@@ -111,13 +92,13 @@ def round_trip(name, folder):
     error = close(first)
 
     made = espalier("import", folder / "torch.safetensors", "--model", name, "--output", folder / "checkpoint")
-    assert made["nnz"] == sum(int(mask.sum()) for mask in masks.values())
+    assert made["nnz"] == connections
     assert (predict(folder / "checkpoint") == first).all()
 
     # Masked dense, into PyTorch.
     dense = folder / "dense.safetensors"
     espalier("export", folder / "checkpoint", "--format", "safetensors", "--masked-dense", "--output", dense)
-    loaded = make().float()
+    loaded = make()
     missing, unexpected = loaded.load_state_dict(load_file(dense), strict=False)
     assert not unexpected and all(key.endswith("num_batches_tracked") for key in missing)
     assert all(torch.equal(tensor, state[key]) for key, tensor in load_file(dense).items())
@@ -127,19 +108,19 @@ def round_trip(name, folder):
     # CSR, into torch.sparse_csr_tensor and back into Espalier.
     csr = folder / "csr.safetensors"
     espalier("export", folder / "checkpoint", "--format", "safetensors", "--output", csr)
-    for key in masks:
+    for key in weights:
         assert torch.equal(dense_of_csr(csr, key), state[key].flatten(1))
     assert (predict("--model", name, "--init", csr) == first).all()
 
     # SciPy.
     npz = folder / "npz"
     espalier("export", folder / "checkpoint", "--format", "npz", "--output", npz)
-    for key in masks:
+    for key in weights:
         matrix = scipy.sparse.load_npz(npz / f"{key.removesuffix('.weight')}.npz")
-        assert matrix.format == "csr" and matrix.has_canonical_format and matrix.nnz == int(masks[key].sum())
+        assert matrix.format == "csr" and matrix.has_canonical_format and matrix.nnz == int((state[key] != 0).sum())
         assert (matrix.toarray() == state[key].flatten(1).numpy()).all()
     rest = numpy.load(npz / "dense.npz")
-    others = {key for key in state if key not in masks and not key.endswith("num_batches_tracked")}
+    others = {key for key in state if key not in weights and not key.endswith("num_batches_tracked")}
     assert set(rest.files) == others and all((rest[key] == state[key].numpy()).all() for key in others)
 
     # Other types of numbers: the file's own rounding, nothing more.

@@ -23,7 +23,7 @@ import Testing
       name: "resnet20", width: 0.25, images: FeatureSize(channels: 3, height: 32, width: 32), classes: 10)
     let weights = try WeightsFile(path: Self.folder + "/masked-resnet20.safetensors")
     let model = try Model(ModelCatalog.spec(request), weights: weights, context: context)
-    #expect(model.connections == 2548)
+    #expect(model.connections == 2532)
     let output = try SafetensorsFolder()
     let images = try NumPyFile(path: Self.folder + "/masked-images.npy")
     try Predictor(model, context: context).predict(images, to: output.file("y.npy"))

@@ -253,8 +253,8 @@ extension Model {
     for name in ["layers.0.weight", "layers.0.bias", "layers.2.weight", "layers.2.bias"] {
       try expectRefusal(saying: "\"\(name)\" is missing") { $0.tensors[name] = nil }
       try expectRefusal(saying: "\"\(name)\" is F32 [") { file in
-        file.tensors[name]?.shape.append(2)
-        file.tensors[name]?.bytes += file.tensors[name]?.bytes ?? []
+        guard let tensor = file.tensors[name] else { return }
+        file.tensors[name] = .init(type: .float32, shape: tensor.shape + [2], bytes: tensor.bytes + tensor.bytes)
       }
       try expectRefusal(saying: "\"\(name)\" is I32") { $0.tensors[name]?.type = .int32 }
     }

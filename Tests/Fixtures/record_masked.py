@@ -10,21 +10,37 @@ masked-images.npy and masked-logits.npy are a batch and PyTorch's logits for it 
 import sys
 
 import numpy
-import record
 import torch
+from architectures import CIFARResNet
 from safetensors.torch import save_file
+
+
+def prune(model, density):
+    """Draws numbers for everything, and keeps about `density` of each weight that can be sparse. Returns how many are left in all."""
+    connections = 0
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            if tensor.dim() > 1:
+                tensor *= torch.rand_like(tensor) < density
+                tensor *= (3 / density) ** 0.5
+                connections += int((tensor != 0).sum())
+            elif name.endswith(("bias", "running_mean")):
+                tensor.uniform_(-0.2, 0.2)
+            elif tensor.is_floating_point():
+                tensor.uniform_(0.75, 1.25)
+    return connections
+
 
 if __name__ == "__main__":
     folder = sys.argv[1]
     torch.manual_seed(2)
-    model = record.ResNet(3, 0.25).double()
-    record.prepare(model, 0.15)
-    state = {key: tensor.half() if tensor.is_floating_point() else tensor for key, tensor in model.state_dict().items()}
+    model = CIFARResNet(20, 0.25).eval()
+    prune(model, 0.15)
+    model = model.half()
+    state = model.state_dict()
     save_file(state, f"{folder}/masked-resnet20.safetensors")
-    model.load_state_dict({key: tensor.double() for key, tensor in state.items()})
     images = torch.randn(2, 3, 32, 32)
     numpy.save(f"{folder}/masked-images.npy", images.numpy())
     with torch.no_grad():
-        numpy.save(f"{folder}/masked-logits.npy", model.eval()(images.double()).float().numpy())
-    active = sum(int((tensor != 0).sum()) for tensor in state.values() if tensor.dim() > 1)
-    print("active weights", active)
+        numpy.save(f"{folder}/masked-logits.npy", model.double()(images.double()).float().numpy())
+    print("active weights", sum(int((tensor != 0).sum()) for tensor in state.values() if tensor.dim() > 1))
