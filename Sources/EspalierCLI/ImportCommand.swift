@@ -13,7 +13,8 @@ struct ImportCommand: ParsableCommand {
   @Option(help: "Multiplies the model's channels.") var width: Double?
   @Option(help: "mlp only: units of the hidden layers, e.g. 512,512.") var hidden: String?
   @Option(help: "Number of classes; by default the head's.") var classes: Int?
-  @Option(help: "The data set that the model is for, which eval uses.") var dataset = "fashion-mnist"
+  @Option(help: "The data set that the model is for, which eval uses; by default the first with as many classes.")
+  var dataset: String?
   @Option(help: "The checkpoint's folder, a new one.") var output: String
   @Flag(help: "Print the result as one JSON object.") var json = false
 
@@ -35,18 +36,21 @@ struct ImportCommand: ParsableCommand {
       throw EspalierError.usage("classes: \(classes) is out of range; expected 1 to \(1 << 24)")
     }
     let shape = try ModelShape(model: model, width: width, hidden: hidden)
-    let description = try DatasetCatalog.description(of: dataset)
-    let images = FeatureSize(channels: description.channels, height: description.height, width: description.width)
-    let stated = shape.request(images: images, classes: classes ?? 0)
-    _ = try ModelCatalog.spec(shape.request(images: images, classes: classes ?? description.classes))
+    // What the flags alone make wrong is found before the file is opened.
+    var description = try DatasetCatalog.description(of: dataset ?? RunConfiguration().dataset)
+    _ = try ModelCatalog.spec(shape.request(images: description.images, classes: classes ?? description.classes))
     let file = try WeightsFile(path: weights)
-    let request = try file.request(stated)
+    var request = try file.request(shape.request(images: description.images, classes: classes ?? 0))
+    if dataset == nil, let fitting = DatasetCatalog.descriptions.first(where: { $0.classes == request.classes }) {
+      description = fitting
+      request.images = fitting.images
+    }
     let spec = try ModelCatalog.spec(request)
     let context = try ComputeContext(threads: 1)
     let model = try Model(spec, weights: file, context: context)
     try context.meter.check()
     let information = Checkpoint.Information(
-      model: request, dataset: dataset, method: "imported", seed: 0, step: 0, batchSize: 128)
+      model: request, dataset: description.name, method: "imported", seed: 0, step: 0, batchSize: 128)
     try Checkpoint.save(model, information, to: output)
     try report(model)
   }
@@ -68,4 +72,9 @@ struct ImportCommand: ParsableCommand {
         sparsifiableWeights: spec.sparsifiableWeights, parameters: spec.parameters, classes: spec.classes,
         layers: layers, weightsSHA256: model.weightsSHA256))
   }
+}
+
+extension DatasetDescription {
+  /// The size of its images.
+  fileprivate var images: FeatureSize { FeatureSize(channels: channels, height: height, width: width) }
 }

@@ -46,7 +46,7 @@ private struct Contents: Encodable {
   /// For people.
   var text: String {
     var lines = ["\(kind)  \(path), \(bytes) bytes"]
-    let keys = ["model", "width", "hidden", "classes", "dataset", "method", "seed", "step"]
+    let keys = ["model", "width", model == "mlp" ? "hidden" : "", "classes", "dataset", "method", "seed", "step"]
     lines += keys.compactMap { key in
       metadata[key].flatMap { $0.isEmpty ? nil : Self.cell(key, 16) + Self.oneLine($0) }
     }

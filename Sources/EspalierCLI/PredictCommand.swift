@@ -52,9 +52,13 @@ struct PredictCommand: ParsableCommand {
       guard width == nil, hidden == nil else {
         throw EspalierError.usage("width, hidden: a checkpoint says so itself; leave them out")
       }
-      return { _, context in
+      return { images, context in
         let place = try CheckpointLocation.resolve(path)
-        return (try Checkpoint(path: place).loadModel(context: context), place)
+        let checkpoint = try Checkpoint(path: place)
+        if let spec = Self.spec(of: checkpoint, resizedTo: images) {
+          return (try Model(spec, weights: WeightsFile(path: place), context: context), place)
+        }
+        return (try checkpoint.loadModel(context: context), place)
       }
     case (nil, let model?, let weights?):
       let shape = try ModelShape(model: model, width: width, hidden: hidden)
@@ -67,6 +71,20 @@ struct PredictCommand: ParsableCommand {
     default:
       throw EspalierError.usage("predict: expected either a checkpoint, or both --model and --init")
     }
+  }
+
+  /// The checkpoint's model for images of another size than its own, where it has the same weights for them: convolutional networks that
+  /// end in a pool of any size. Nil where it has not.
+  private static func spec(of checkpoint: Checkpoint, resizedTo images: NumPyFile) -> ModelSpec? {
+    guard checkpoint.isSparse, images.shape.count == 4, images.shape[1...].allSatisfy({ (1...65_536).contains($0) })
+    else { return nil }
+    let size = FeatureSize(channels: images.shape[1], height: images.shape[2], width: images.shape[3])
+    var request = checkpoint.information.model
+    request.images = size
+    guard size != checkpoint.spec.input, let spec = try? ModelCatalog.spec(request), spec.input == size,
+      spec.weightLayers.map(\.shape) == checkpoint.spec.weightLayers.map(\.shape)
+    else { return nil }
+    return spec
   }
 
   /// The model for images of the size that they have; what is wrong with that size is the file's fault.
