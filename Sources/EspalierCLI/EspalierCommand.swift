@@ -11,7 +11,8 @@ struct EspalierCommand: ParsableCommand {
     version: espalierVersion,
     subcommands: [
       TrainCommand.self, EvalCommand.self, PredictCommand.self, PlanCommand.self, BenchCommand.self,
-      InspectCommand.self, ImportCommand.self, ExportCommand.self, DataCommand.self, DoctorCommand.self,
+      InspectCommand.self, ImportCommand.self, ExportCommand.self, ReportCommand.self, DataCommand.self,
+      DoctorCommand.self,
     ])
 
   static func main() {
