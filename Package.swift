@@ -53,7 +53,8 @@ let package = Package(
       dependencies: ["EspRuntime", "EspSparseMatmul", "EspSparseConv", "EspSampling", "EspLayers"]),
     .target(name: "EspalierTopology", dependencies: ["EspalierCore"]),
     .target(name: "EspalierData", dependencies: ["EspalierCore", "EspZlib", "EspImages"]),
-    .target(name: "Espalier", dependencies: ["EspalierCore", "EspalierTopology", "EspalierData", "EspOpenSSL"]),
+    .target(
+      name: "Espalier", dependencies: ["EspalierCore", "EspalierTopology", "EspalierData", "EspOpenSSL", "EspZlib"]),
     .target(name: "EspalierBaselines", dependencies: ["Espalier", "EspDense"]),
     .target(name: "EspalierBench", dependencies: ["EspalierBaselines", "EspDense"]),
     .executableTarget(

@@ -1,6 +1,5 @@
 import ArgumentParser
 import Espalier
-import EspalierBaselines
 import EspalierCore
 import EspalierData
 import Foundation
@@ -27,14 +26,10 @@ struct EvalCommand: ParsableCommand {
     if let batchSize, !(1...65_536).contains(batchSize) {
       throw EspalierError.usage("batch-size: \(batchSize) is out of range; expected 1 to 65536")
     }
-    let checkpointPath = try Self.checkpoint(at: path)
+    let checkpointPath = try CheckpointLocation.resolve(path)
     let checkpoint = try Checkpoint(path: checkpointPath)
     let information = checkpoint.information
-    let model =
-      try checkpoint.isSparse
-      ? checkpoint.sparseModel(context: context)
-      : checkpoint.model(
-        factory: DenseLayerFactory(random: CounterRandom(seed: information.seed), context: context), context: context)
+    let model = try checkpoint.loadModel(context: context)
     let loss = try Self.fitting(checkpointPath) {
       let description = try DatasetCatalog.description(of: information.dataset, directory: dataDir)
       let dataset = try DatasetCatalog.load(name: information.dataset, directory: dataDir)
@@ -70,16 +65,5 @@ struct EvalCommand: ParsableCommand {
     } catch let error as EspalierError where error.kind == .usage {
       throw EspalierError.input("\(path): \(error.message)")
     }
-  }
-
-  /// The newest checkpoint of a run's folder, or `path` itself.
-  private static func checkpoint(at path: String) throws -> String {
-    let folder = path + "/checkpoints"
-    guard FileManager.default.fileExists(atPath: folder) else { return path }
-    let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-    guard let newest = names.filter({ $0.hasPrefix("step-") }).max() else {
-      throw EspalierError.input("\(folder): holds no checkpoint; train to the end first")
-    }
-    return folder + "/" + newest
   }
 }

@@ -39,6 +39,7 @@ struct RunConfiguration: Codable, Hashable {
   var shuffle = true
   var seed: UInt64 = 0
   var threads = 1
+  var initialWeights: String?
   var output = "runs"
   var maxTime: String?
   var checkpointEvery = 1
@@ -81,7 +82,9 @@ struct RunConfiguration: Codable, Hashable {
     case labelSmoothing = "label-smoothing"
     case clipNorm = "clip-norm"
     case accumulate
-    case augment, shuffle, seed, threads, output
+    case augment, shuffle, seed, threads
+    case initialWeights = "init"
+    case output
     case maxTime = "max-time"
     case checkpointEvery = "checkpoint-every"
     case keep

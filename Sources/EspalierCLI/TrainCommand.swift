@@ -50,9 +50,13 @@ struct TrainingSession {
       case .set: SET(schedule: schedule, scope: configuration.scope)
       case .static, .dense: nil
       }
+    let weights = try configuration.initialWeights.map { try WeightsFile(path: $0) }
     if configuration.method == .dense {
       let factory = DenseLayerFactory(random: random, context: context)
       model = try Model(spec, factory: factory, random: random, context: context)
+      if let weights { try model.load(weights) }
+    } else if let weights {
+      model = try Model(spec, weights: weights, random: random, context: context)
     } else {
       model = try Model(
         sparse: spec, sparsity: configuration.sparsity, distribution: configuration.distribution.distribution,

@@ -43,6 +43,8 @@ struct TrainFlags: ParsableArguments {
   @Flag(inversion: .prefixedNo, help: "Shuffle the training set each epoch.") var shuffle = true
   @Option(help: "Seed of everything random.") var seed: UInt64 = 0
   @Option(help: "Threads; results do not depend on them.") var threads: Int?
+  @Option(name: .customLong("init"), help: "Weights to start from: a safetensors file, masked dense or CSR.")
+  var initialWeights: String?
   @Option(help: "Folder that gets the run's folder.") var output = "runs"
   @Option(help: "Time after which the run stops, to be resumed, e.g. 3h50m.") var maxTime: String?
   @Option(help: "Steps between checkpoints; by default once an epoch.") var checkpointEvery: Int?
@@ -65,8 +67,12 @@ struct TrainFlags: ParsableArguments {
     run.dataset = dataset ?? run.dataset
     run.dataDir = dataDir
     let description = try DatasetCatalog.description(of: run.dataset, directory: dataDir)
-    _ = try ModelCatalog.spec(run.modelRequest(for: description))
+    let spec = try ModelCatalog.spec(run.modelRequest(for: description))
     try resolveMethod(&run)
+    run.initialWeights = initialWeights
+    if let path = initialWeights, run.method != .dense {
+      run.sparsity = try WeightsFile(path: path).sparsity(of: spec, stated: sparsity)
+    }
     try resolveSchedule(&run, samples: description.trainCount)
     run.augment = augment ?? description.augmentsByDefault
     run.shuffle = shuffle

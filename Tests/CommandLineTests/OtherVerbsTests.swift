@@ -8,10 +8,12 @@ extension CommandLineTests {
       let program = try RunProgram.espalier(["--help"])
       #expect(program.status == 0)
       #expect(program.error.isEmpty)
-      for verb in ["train", "eval", "plan", "bench", "data", "doctor"] { #expect(program.text.contains(verb)) }
+      for verb in ["train", "eval", "predict", "plan", "bench", "inspect", "import", "export", "data", "doctor"] {
+        #expect(program.text.contains(verb))
+      }
     }
 
-    @Test(arguments: ["train", "eval", "plan", "bench", "data", "doctor"])
+    @Test(arguments: ["train", "eval", "predict", "plan", "bench", "inspect", "import", "export", "data", "doctor"])
     func everyVerbHasHelp(_ verb: String) throws {
       let program = try RunProgram.espalier([verb, "--help"])
       #expect(program.status == 0)

@@ -27,6 +27,8 @@ public struct Checkpoint {
   }
 
   static let format = "1"
+  /// The key that marks a file's metadata as a checkpoint's.
+  static let formatKey = "espalier.format"
   static let fileName = "model.safetensors"
 
   public let information: Information
@@ -37,11 +39,7 @@ public struct Checkpoint {
   ///
   /// - Throws: `EspalierError.input` where it is absent, damaged or of another kind.
   public init(path: String) throws {
-    var isFolder: ObjCBool = false
-    guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
-      throw EspalierError.input("\(path): no such file or folder; expected a checkpoint")
-    }
-    let filePath = isFolder.boolValue ? path + "/" + Self.fileName : path
+    let filePath = try Self.file(at: path)
     file = try SafetensorsFile(path: filePath)
     information = try Information(metadata: file.metadata, path: filePath)
     do {
@@ -49,6 +47,17 @@ public struct Checkpoint {
     } catch let error as EspalierError {
       throw EspalierError.input("\(filePath): \(error.message)")
     }
+  }
+
+  /// The file of a checkpoint's folder, or the file that `path` is.
+  ///
+  /// - Throws: `EspalierError.input` where there is neither.
+  static func file(at path: String) throws -> String {
+    var isFolder: ObjCBool = false
+    guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
+      throw EspalierError.input("\(path): no such file or folder; expected a checkpoint or a safetensors file")
+    }
+    return isFolder.boolValue ? path + "/" + fileName : path
   }
 
   /// Whether its weights are sparse.
@@ -67,8 +76,7 @@ public struct Checkpoint {
       switch tensor {
       case .sparse(let parameter): try file.readSparse(into: parameter)
       case .dense(let name, let shape, let values):
-        try file.expect(name, shape: shape, types: [.float32])
-        try file.read(name, into: UnsafeMutableRawBufferPointer(values.buffer))
+        try file.readDense(name, shape: shape, into: values, meter: context.meter)
       }
     }
     return model
@@ -86,7 +94,7 @@ public struct Checkpoint {
             "\(file.path): metadata '\(name).shape' is \(stated ?? "missing"), expected \(expected)")
         }
       } else {
-        try file.expect(name, shape: layer.denseShape, types: [.float32])
+        try file.expect(name, shape: layer.denseShape, types: SafetensorsType.floatingPoint)
       }
     }
   }
@@ -101,43 +109,33 @@ public struct Checkpoint {
 
   /// Writes `model` into a new folder `folder`, under a temporary name until it is whole.
   ///
-  /// - Parameter temporary: a folder on the same file system, for the temporary name.
-  /// - Throws: `EspalierError.write` that names the path.
+  /// - Parameter temporary: a folder on the same file system, for the temporary name; by default the one that gets `folder`.
+  /// - Throws: `EspalierError.write` that names the path, also where there is something already.
   public static func save(
-    _ model: Model, _ information: Information, to folder: String, temporary: String
+    _ model: Model, _ information: Information, to folder: String, temporary: String? = nil
   ) throws {
     var metadata = information.metadata
     let entries = model.state.flatMap { $0.safetensors(metadata: &metadata) }
-    let unfinished = temporary + "/.unfinished-" + UUID().uuidString
-    let files = FileManager.default
-    do {
-      try files.createDirectory(atPath: unfinished, withIntermediateDirectories: true)
-      defer { try? files.removeItem(atPath: unfinished) }
-      try SafetensorsWriter(entries: entries, metadata: metadata).write(to: unfinished + "/" + fileName)
-      try files.createDirectory(
-        atPath: (folder as NSString).deletingLastPathComponent, withIntermediateDirectories: true)
-      try files.moveItem(atPath: unfinished, toPath: folder)
-    } catch let error as EspalierError {
-      throw error
-    } catch {
-      throw EspalierError.write("\(folder): could not write the checkpoint: \(error.localizedDescription)")
+    try NewFolder.make(at: folder, temporaryIn: temporary) {
+      try SafetensorsWriter(entries: entries, metadata: metadata).write(to: $0 + "/" + fileName)
     }
   }
 }
 
 extension Checkpoint.Information {
-  /// As a file's metadata.
-  fileprivate var metadata: [String: String] {
+  /// As a checkpoint's metadata, which make a file of CSR weights one.
+  public var metadata: [String: String] {
     [
-      "espalier.format": Checkpoint.format, "model": model.name, "width": "\(model.width)",
+      Checkpoint.formatKey: Checkpoint.format, "model": model.name, "width": "\(model.width)",
       "hidden": model.hidden.map(String.init).joined(separator: ","),
       "images": "\(model.images.channels)x\(model.images.height)x\(model.images.width)", "classes": "\(model.classes)",
       "dataset": dataset, "method": method, "seed": "\(seed)", "step": "\(step)", "batch_size": "\(batchSize)",
     ]
   }
 
-  fileprivate init(metadata: [String: String], path: String) throws {
-    guard let format = metadata["espalier.format"] else {
+  /// - Throws: `EspalierError.input` that names `path`, for metadata that are no checkpoint's.
+  init(metadata: [String: String], path: String) throws {
+    guard let format = metadata[Checkpoint.formatKey] else {
       throw EspalierError.input("\(path): not an Espalier checkpoint (no 'espalier.format' in its metadata)")
     }
     guard format == Checkpoint.format else {

@@ -55,18 +55,38 @@ public final class SafetensorsFile: Sendable {
   /// - Throws: `EspalierError.input` if there is no such tensor, or the file fails or has shrunk since it was opened;
   ///   `EspalierError.usage` if `buffer` has another size.
   public func read(_ name: String, into buffer: UnsafeMutableRawBufferPointer) throws {
-    let tensor = "tensor \(SafetensorsText.quoted(name))"
-    guard let entry = entries[name] else {
-      let hint = EspalierError.nearest(to: name, among: names).map { "did you mean \(SafetensorsText.quoted($0))?" }
-      throw input.failure("expected \(tensor), found none of that name; \(hint ?? "is it the right file?")")
-    }
+    let entry = try existing(name)
     guard buffer.count == entry.byteRange.count else {
       throw EspalierError.usage(
-        "\(path): \(tensor) has \(entry.byteRange.count) bytes (\(entry.type.rawValue), shape \(entry.shape)), "
-          + "found a buffer of \(buffer.count); pass one of its size")
+        "\(path): tensor \(SafetensorsText.quoted(name)) has \(entry.byteRange.count) bytes (\(entry.type.rawValue), "
+          + "shape \(entry.shape)), found a buffer of \(buffer.count); pass one of its size")
     }
     try input.read(into: buffer, at: dataStart + entry.byteRange.lowerBound)
   }
+
+  /// Fills `buffer` with the tensor's bytes from number `offset` on.
+  ///
+  /// - Throws: as `read(_:into:)`; `EspalierError.usage` for bytes that the tensor does not have.
+  public func read(_ name: String, from offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws {
+    let entry = try existing(name)
+    let size = entry.byteRange.count
+    guard offset >= 0, buffer.count <= size, offset <= size - buffer.count else {
+      throw EspalierError.usage(
+        "\(path): tensor \(SafetensorsText.quoted(name)) has \(size) bytes, \(buffer.count) asked for from \(offset) on"
+      )
+    }
+    try input.read(into: buffer, at: dataStart + entry.byteRange.lowerBound + offset)
+  }
+
+  private func existing(_ name: String) throws -> Entry {
+    if let entry = entries[name] { return entry }
+    let hint = EspalierError.nearest(to: name, among: names).map { "did you mean \(SafetensorsText.quoted($0))?" }
+    throw input.failure(
+      "expected tensor \(SafetensorsText.quoted(name)), found none of that name; \(hint ?? "is it the right file?")")
+  }
+
+  /// Bytes of the file.
+  public var byteCount: Int { input.size }
 
   private static func readHeader(_ input: RandomAccessFile) throws -> [UInt8] {
     guard input.size >= 8 else {

@@ -1,0 +1,88 @@
+import EspalierCore
+import EspalierData
+
+/// Computes a model's logits in evaluation mode: dropout off, batch norms with their running statistics.
+public struct Predictor {
+  public let model: Model
+  private let batchSize: Int
+  private let context: ComputeContext
+
+  /// - Throws: `EspalierError.usage` for a batch size below 1 or above 65,536.
+  public init(_ model: Model, batchSize: Int = 128, context: ComputeContext) throws {
+    guard (1...65_536).contains(batchSize) else {
+      throw EspalierError.usage("batch-size: \(batchSize) is out of range; expected 1 to 65536")
+    }
+    self.model = model
+    self.batchSize = batchSize
+    self.context = context
+  }
+
+  /// Logits [samples, classes] of normalised images [samples, channels, height, width], both row-major.
+  ///
+  /// - Throws: `EspalierError.usage` unless `images` is a whole number of the model's inputs long.
+  public func logits(of images: UnsafeBufferPointer<Float>) throws -> [Float] {
+    let input = model.spec.input
+    guard images.count % input.count == 0 else {
+      throw EspalierError.usage("\(model.spec.name): \(images.count) numbers are no whole number of images of \(input)")
+    }
+    let samples = images.count / input.count
+    return try stride(from: 0, to: samples, by: batchSize).flatMap { first in
+      let last = min(first + batchSize, samples)
+      return try batch(UnsafeBufferPointer(rebasing: images[first * input.count..<last * input.count]))
+    }
+  }
+
+  /// Writes the logits of a NumPy file's images into another, [samples, classes] in float32.
+  ///
+  /// - Parameter input: [samples, channels, height, width] in float32, normalised; any number of samples.
+  /// - Returns: the number of samples.
+  /// - Throws: `EspalierError.input` where the images are of another type or shape, or not finite; `EspalierError.write`.
+  /// - Complexity: holds one batch.
+  @discardableResult
+  public func predict(_ input: NumPyFile, to path: String) throws -> Int {
+    let size = model.spec.input
+    let expected = [size.channels, size.height, size.width]
+    guard input.type == .float32, input.shape.count == 4, Array(input.shape[1...]) == expected else {
+      throw EspalierError.input(
+        "\(input.path): holds \(input.type.name) \(input.shape), \(model.spec.name) takes float32 "
+          + "[N, \(size.channels), \(size.height), \(size.width)]; save x.astype('float32') of that shape")
+    }
+    let samples = input.shape[0]
+    try NumPyFile.write(.float32, shape: [samples, model.spec.classes], to: path) { sink in
+      var images: [Float] = []
+      for first in stride(from: 0, to: samples, by: batchSize) {
+        let count = min(batchSize, samples - first)
+        if images.count != count * size.count { images = [Float](repeating: 0, count: count * size.count) }
+        try images.withUnsafeMutableBytes { try input.read(from: first * size.count, into: $0) }
+        if let index = images.firstIndex(where: { !$0.isFinite }) {
+          throw EspalierError.input(
+            "\(input.path): sample \(first + index / size.count) holds \(images[index]); expected finite numbers")
+        }
+        try images.withUnsafeBufferPointer { images in try batch(images).withUnsafeBytes { try sink($0) } }
+      }
+    }
+    return samples
+  }
+
+  private func batch(_ images: UnsafeBufferPointer<Float>) throws -> [Float] {
+    let input = model.spec.input
+    let shape = ActivationShape(
+      samples: images.count / input.count, channels: input.channels, height: input.height, width: input.width)
+    let x = context.pool.activations(shape)
+    for padded in shape.samples..<max(shape.samples, shape.sampleBlocks * shape.lanes) {
+      for feature in 0..<shape.features { x.pointer[x.offset(sample: padded, feature: feature)] = 0 }
+    }
+    for sample in 0..<shape.samples {
+      let first = x.offset(sample: sample, feature: 0)
+      for feature in 0..<shape.features {
+        x.pointer[first + feature * shape.lanes] = images[sample * shape.features + feature]
+      }
+    }
+    let y = try model(Variable(x), on: Tape(context: context, mode: .evaluation)).value
+    return withExtendedLifetime((x, y)) {
+      (0..<shape.samples).flatMap { sample in
+        (0..<y.shape.features).map { y.pointer[y.offset(sample: sample, feature: $0)] }
+      }
+    }
+  }
+}
