@@ -10,7 +10,8 @@ struct EspalierCommand: ParsableCommand {
     abstract: "Trains neural networks that are sparse from the first step to the last.",
     version: espalierVersion,
     subcommands: [
-      TrainCommand.self, EvalCommand.self, PlanCommand.self, BenchCommand.self, DataCommand.self, DoctorCommand.self,
+      TrainCommand.self, ResumeCommand.self, EvalCommand.self, PlanCommand.self, BenchCommand.self, DataCommand.self,
+      DoctorCommand.self,
     ])
 
   static func main() {

@@ -1,0 +1,104 @@
+import ArgumentParser
+import Espalier
+import EspalierCore
+import Foundation
+import Yams
+
+struct ResumeCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "resume", abstract: "Goes on with a stopped run, bit for bit as if it had never stopped.",
+    discussion: "The newest checkpoint that is whole is where it goes on; without one, the run starts anew.")
+
+  @Argument(help: "The run's folder.") var run: String
+  @Option(help: "Threads; results do not depend on them.") var threads: Int?
+  @Option(help: "The folder that holds the data set, where it has moved.") var dataDir: String?
+  @Option(help: "Time after which the run stops again, e.g. 3h50m; by default as before.") var maxTime: String?
+  @Flag(help: "Print the result as one JSON object.") var json = false
+
+  func run() throws {
+    let path = run.count > 1 && run.hasSuffix("/") ? String(run.dropLast()) : run
+    let recorded = try Self.settings(try RunFolder.configuration(of: path), of: path + "/config.yaml")
+    if let result = RunFolder.result(of: path) { return try show(result, of: path) }
+    var settings = recorded
+    settings.threads = threads ?? recorded.threads
+    settings.dataDir = dataDir ?? recorded.dataDir
+    settings.maxTime = maxTime ?? recorded.maxTime
+    try settings.validateCheckpoints()
+    let context = try ComputeContext(threads: settings.threads, gamma: settings.gamma)
+    let lock = try RunLock(path)
+    let store = CheckpointStore(run: path, keep: settings.keep)
+    store.removeUnfinished()
+    let newest = store.newest { _, reason in
+      Terminal.note("espalier: warning: a damaged checkpoint is skipped: \(reason)")
+    }
+    if let state = newest?.state { try Self.check(state, recorded: recorded, path: path, context: context) }
+    let session = try Self.blaming(path + "/config.yaml") {
+      try TrainingSession(
+        settings, context: context, checkpoint: newest.map { try Checkpoint(path: store.path(step: $0.step)) })
+    }
+    if let newest { try Self.restore(session, from: newest, in: store) }
+    let progress = session.trainer.progress
+    let folder = try RunFolder(
+      resuming: path, lock: lock, step: progress.step, epochs: progress.history.count, context: context)
+    try folder.appendLog("resumed after step \(progress.step)")
+    Terminal.note("resumed after step \(progress.step) of \(session.trainer.timetable.steps)")
+    try session.run(in: folder, printingJSON: json)
+  }
+
+  /// Prints a finished run's result again.
+  private func show(_ result: Data, of path: String) throws {
+    if !json, let decoded = try? JSONOutput.decode(RunResult.self, from: result) {
+      return try Terminal.result(decoded.summary(folder: path))
+    }
+    let text = String(decoding: result, as: UTF8.self)
+    try Terminal.result(text.hasSuffix("\n") ? String(text.dropLast()) : text)
+  }
+
+  private static func settings(_ text: String, of path: String) throws -> RunConfiguration {
+    do {
+      let settings = try YAMLDecoder().decode(RunConfiguration.self, from: text)
+      try blaming(path) { try settings.validateCheckpoints() }
+      return settings
+    } catch let error as EspalierError {
+      throw error
+    } catch {
+      let reason = "\(error)".split(whereSeparator: \.isNewline).joined(separator: " ")
+      throw EspalierError.input("\(path): is no configuration of a run: \(reason)")
+    }
+  }
+
+  /// What a file's own words make wrong is the file's fault, not the caller's.
+  private static func blaming<R>(_ path: String, _ body: () throws -> R) throws -> R {
+    do {
+      return try body()
+    } catch let error as EspalierError where error.kind == .usage {
+      throw EspalierError.input("\(path): \(error.message)")
+    }
+  }
+
+  /// A run goes on under the settings that its checkpoint was made under.
+  private static func check(
+    _ state: RunState, recorded: RunConfiguration, path: String, context: ComputeContext
+  ) throws {
+    guard try settings(state.configuration, of: path + "/checkpoints") == recorded else {
+      throw EspalierError.input(
+        "\(path)/config.yaml: differs from the settings in the run's checkpoint; put them back, or train anew")
+    }
+    if state.instructionSet != context.instructionSet.name {
+      Terminal.note(
+        "espalier: warning: the run began on \(state.instructionSet), this is \(context.instructionSet.name): results will not be equal to the bit"
+      )
+    }
+  }
+
+  private static func restore(
+    _ session: TrainingSession, from newest: (step: Int, state: RunState), in store: CheckpointStore
+  ) throws {
+    guard newest.state.data == session.data else {
+      throw EspalierError.input(
+        "data set \(session.configuration.dataset): is not the one that the run began with (its checksum differs); get that one back, or name its folder with --data-dir"
+      )
+    }
+    try store.restore(session.trainer, step: newest.step, state: newest.state)
+  }
+}
