@@ -9,14 +9,14 @@ struct ResumeCommand: ParsableCommand {
     commandName: "resume", abstract: "Goes on with a stopped run, bit for bit as if it had never stopped.",
     discussion: "The newest checkpoint that is whole is where it goes on; without one, the run starts anew.")
 
-  @Argument(help: "The run's folder.") var run: String
+  @Argument(help: ArgumentHelp("The run's folder.", valueName: "run")) var folder: String
   @Option(help: "Threads; results do not depend on them.") var threads: Int?
   @Option(help: "The folder that holds the data set, where it has moved.") var dataDir: String?
   @Option(help: "Time after which the run stops again, e.g. 3h50m; by default as before.") var maxTime: String?
   @Flag(help: "Print the result as one JSON object.") var json = false
 
   func run() throws {
-    let path = run.count > 1 && run.hasSuffix("/") ? String(run.dropLast()) : run
+    let path = folder.count > 1 && folder.hasSuffix("/") ? String(folder.dropLast()) : folder
     let recorded = try Self.settings(try RunFolder.configuration(of: path), of: path + "/config.yaml")
     if let result = RunFolder.result(of: path) { return try show(result, of: path) }
     var settings = recorded
@@ -38,11 +38,11 @@ struct ResumeCommand: ParsableCommand {
     }
     if let newest { try Self.restore(session, from: newest, in: store) }
     let progress = session.trainer.progress
-    let folder = try RunFolder(
+    let runFolder = try RunFolder(
       resuming: path, lock: lock, step: progress.step, epochs: progress.history.count, context: context)
-    try folder.appendLog("resumed after step \(progress.step)")
+    try runFolder.appendLog("resumed after step \(progress.step)")
     Terminal.note("resumed after step \(progress.step) of \(session.trainer.timetable.steps)")
-    try session.run(in: folder, printingJSON: json)
+    try session.run(in: runFolder, printingJSON: json)
   }
 
   /// Prints a finished run's result again.

@@ -123,7 +123,6 @@ final class RunLock {
         "\(path): cannot be opened: \(String(cString: strerror(errno))); expected a run's folder")
     }
     guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
-      close(descriptor)
       throw EspalierError.usage("\(path): another process trains this run; wait for it or stop it first")
     }
   }

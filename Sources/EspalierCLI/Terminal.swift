@@ -58,6 +58,6 @@ enum JSONOutput {
     let intValue: Int? = nil
 
     init(stringValue: String) { self.stringValue = stringValue }
-    init?(intValue: Int) { nil }
+    init?(intValue: Int) { return nil }
   }
 }

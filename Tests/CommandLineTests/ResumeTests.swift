@@ -106,7 +106,8 @@ extension CommandLineTests {
     private func interrupted(_ output: String) throws -> String {
       try KilledRun.train(
         ["--model", "mlp", "--hidden", "16", "--batch-size", "64", "--epochs", "50", "--max-steps", "100000"]
-          + ["--checkpoint-every", "20", "--threads", "1", "--output", output], signal: SIGKILL, afterSteps: 100)
+          + ["--checkpoint-every", "20", "--log-every", "1", "--threads", "1", "--output", output], signal: SIGKILL,
+        afterSteps: 100)
       return try #require(KilledRun.folder(in: output))
     }
 

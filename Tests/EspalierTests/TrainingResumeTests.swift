@@ -168,14 +168,14 @@ private struct SavedRun {
     try saved.save(run)
     _ = try run.trainer.run(observer: StoppingObserver(after: 4))
     run.model.sparseParameters[1].withMutableValues { $0[0] = .nan }
-    expectError(.diverged, naming: "layers.2.weight") { try saved.save(run) }
+    expectError(.diverged, saying: run.model.sparseParameters[1].name) { try saved.save(run) }
     #expect(saved.store.steps == [3])
   }
 
   @Test func aPlaceThatTakesNoFilesIsAWriteError() throws {
     let saved = try SavedRun()
     let run = try saved.setup.make()
-    expectError(.write, naming: "/proc/espalier") {
+    expectError(.write, saying: "/proc/espalier") {
       try CheckpointStore(run: "/proc/espalier").save(
         run.trainer, saved.information, configuration: "", data: "", best: nil)
     }
@@ -246,10 +246,10 @@ private struct SavedRun {
     let (step, state) = try #require(saved.store.newest { _, _ in })
     var short = saved.setup
     short.options.maxSteps = 20
-    expectError(.input, naming: "step 35") { try saved.store.restore(short.make().trainer, step: step, state: state) }
+    expectError(.input, saying: "step 35") { try saved.store.restore(short.make().trainer, step: step, state: state) }
     var adam = saved.setup
     adam.options.optimizer = .adamw
-    expectError(.input, naming: "exp_avg") { try saved.store.restore(adam.make().trainer, step: step, state: state) }
+    expectError(.input, saying: "exp_avg") { try saved.store.restore(adam.make().trainer, step: step, state: state) }
 
     let folder = saved.store.path(step: 35)
     let text = try String(contentsOfFile: folder + "/state.json", encoding: .utf8)

@@ -1,5 +1,6 @@
 import EspalierCore
 import Foundation
+import Glibc
 
 /// The list of a folder's files with their SHA-256, in the form that `sha256sum -c` takes: proof that they are whole.
 enum Checksums {
@@ -60,7 +61,7 @@ enum DurableFile {
     defer { close(descriptor) }
     var rest = [UInt8](data)[...]
     while !rest.isEmpty {
-      let count = rest.withUnsafeBytes { Foundation.write(descriptor, $0.baseAddress, $0.count) }
+      let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
       if count < 0 {
         guard errno == EINTR else { throw failure() }
       } else {
