@@ -38,8 +38,9 @@ for ((i = 1; i <= times; i++)); do
     failures=$((failures + 1))
     echo "run $i, killed after $first ms and $second ms: $found"
     cat "$place/errors"
+  else
+    echo "run $i: killed after $first ms (${before:-no checkpoint}), $second ms (${between:-no checkpoint}), threads $threads: equal"
   fi
-  echo "run $i: killed after $first ms (${before:-no checkpoint}), $second ms (${between:-no checkpoint}), threads $threads: ok"
 done
 echo "$times runs, of which $unborn were killed before their folder was made; $failures differ"
 [ "$failures" -eq 0 ]

@@ -60,11 +60,16 @@ extension TrainingSession {
   }
 
   private func save(to store: CheckpointStore, of folder: RunFolder) throws {
+    try folder.synchronize()
+    try save(to: store, configuration: folder.configuration)
+  }
+
+  /// Writes a checkpoint of the present state.
+  func save(to store: CheckpointStore, configuration text: String) throws {
     let information = Checkpoint.Information(
       model: request, dataset: configuration.dataset, method: configuration.method.rawValue,
       seed: configuration.seed, step: trainer.progress.step, batchSize: configuration.batchSize)
-    try folder.synchronize()
-    try store.save(trainer, information, configuration: folder.configuration, data: data, best: bestStep)
+    try store.save(trainer, information, configuration: text, data: data, best: bestStep)
   }
 
   /// The step of the best epoch by validation.

@@ -172,6 +172,23 @@ extension CommandLineTests {
       #expect(next.status == 75 && !next.error.contains("damaged"), "\(next.error)")
     }
 
+    @Test func verifyingLeavesTheRunAsItIs() throws {
+      let place = try IDXFolder()
+      let folder = try interrupted(place.path)
+      func names() throws -> [String] { try FileManager.default.subpathsOfDirectory(atPath: folder).sorted() }
+      let before = try names()
+      let program = try Self.resume(folder, ["--verify"])
+      #expect(program.status == 0, "\(program.error)")
+      let verdict = try program.json()
+      #expect(verdict["equal"] as? Bool == true)
+      #expect(verdict["uninterrupted"] as? String == verdict["resumed"] as? String)
+      #expect((verdict["last_step"] as? Int ?? 0) - (verdict["first_step"] as? Int ?? 0) == 19)
+      #expect(try names() == before)
+      let whole = try TrainedRun(Self.tiny, output: place.path + "/whole")
+      let plain = try RunProgram.espalier(["resume", whole.folder, "--verify"])
+      #expect(plain.status == 0 && plain.text.hasPrefix("equal: steps 1 to 20 "), "\(plain.text)")
+    }
+
     @Test func whatIsNoRunIsRefused() throws {
       let place = try IDXFolder()
       expectOneLine(try .espalier(["resume", place.path]), status: 65, saying: place.path, "config.yaml")
