@@ -227,6 +227,8 @@ private struct SavedRun {
       try saved.save(run)
     }
     try Data("no".utf8).write(to: URL(fileURLWithPath: saved.store.path(step: 10) + "/state.json"))
+    let note = saved.store.path(step: 10) + "/note.txt"
+    #expect(FileManager.default.createFile(atPath: note, contents: Data()))
     let again = try #require(try saved.load())
     #expect(again.trainer.progress.step == 5)
     for stop in [7, 8, 10] {
@@ -235,6 +237,9 @@ private struct SavedRun {
       #expect(try saved.load()?.trainer.progress.step == stop)
     }
     #expect(saved.store.steps == [8, 10])
+    let aside = try FileManager.default.contentsOfDirectory(atPath: saved.folder.path).filter { $0 != "checkpoints" }
+    #expect(aside.count == 1 && aside[0].hasPrefix("damaged-step-00000010-"), "\(aside)")
+    #expect(FileManager.default.fileExists(atPath: saved.folder.path + "/\(aside[0])/note.txt"))
     #expect(again.model.weightsSHA256 == run.model.weightsSHA256)
   }
 

@@ -59,6 +59,10 @@ extension CheckpointStore {
     _ trainer: Trainer, _ information: Checkpoint.Information, configuration: String, data: String, best: Int?
   ) throws {
     let step = trainer.progress.step
+    guard (try? Checksums.verify(Self.fileNames, in: path(step: step))) == nil else {
+      // Saved before: the same step of a run is always the same.
+      return prune(upTo: step, best: best)
+    }
     try trainer.checkFinite()
     let state = RunState(
       configuration: configuration, data: data, instructionSet: trainer.context.instructionSet.name,
@@ -73,7 +77,7 @@ extension CheckpointStore {
       try Checksums.write(of: Self.fileNames, in: unfinished)
       try FolderSync.synchronize(unfinished)
       try files.createDirectory(atPath: folder, withIntermediateDirectories: true)
-      if files.fileExists(atPath: path(step: step)) { try remove(step: step) }
+      try makeRoom(step: step)
       try files.moveItem(atPath: unfinished, toPath: path(step: step))
       try FolderSync.synchronize(folder)
     } catch let error as EspalierError {
@@ -99,6 +103,16 @@ extension CheckpointStore {
     let doomed = run + "/" + Self.unfinishedPrefix + UUID().uuidString
     try FileManager.default.moveItem(atPath: path(step: step), toPath: doomed)
     try FileManager.default.removeItem(atPath: doomed)
+  }
+
+  /// Deletes a damaged checkpoint; sets one with files that are not ours aside.
+  private func makeRoom(step: Int) throws {
+    let files = FileManager.default
+    guard files.fileExists(atPath: path(step: step)) else { return }
+    try remove(step: step)
+    guard files.fileExists(atPath: path(step: step)) else { return }
+    try files.moveItem(
+      atPath: path(step: step), toPath: "\(run)/damaged-\(Self.name(step: step))-\(UUID().uuidString.prefix(6))")
   }
 
   private func holdsOnlyOurs(_ path: String) throws -> Bool {
