@@ -10,9 +10,9 @@ struct EspalierCommand: ParsableCommand {
     abstract: "Trains neural networks that are sparse from the first step to the last.",
     version: espalierVersion,
     subcommands: [
-      TrainCommand.self, EvalCommand.self, PredictCommand.self, CompareCommand.self, PlanCommand.self,
-      BenchCommand.self, InspectCommand.self, ImportCommand.self, ExportCommand.self, ReportCommand.self,
-      DataCommand.self, DoctorCommand.self,
+      TrainCommand.self, ResumeCommand.self, EvalCommand.self, PredictCommand.self, CompareCommand.self,
+      PlanCommand.self, BenchCommand.self, InspectCommand.self, ImportCommand.self, ExportCommand.self,
+      ReportCommand.self, DataCommand.self, DoctorCommand.self,
     ])
 
   static func main() {

@@ -12,13 +12,16 @@ final class ProgressReporter: TrainingObserver {
   private let started = ContinuousClock.now
   private var lastShown = ContinuousClock.now
   private var hasOpenLine = false
+  /// Steps that were taken before this process.
+  private let firstStep: Int
   private let stop: StopRequest
   /// Is called whenever the run may be saved.
   var onCheckpoint: ((_ step: Int, _ endsEpoch: Bool) throws -> Void)?
 
-  init(folder: RunFolder, timetable: TrainingTimetable, stop: StopRequest) {
+  init(folder: RunFolder, timetable: TrainingTimetable, firstStep: Int, stop: StopRequest) {
     self.folder = folder
     self.timetable = timetable
+    self.firstStep = firstStep
     self.stop = stop
   }
 
@@ -36,7 +39,9 @@ final class ProgressReporter: TrainingObserver {
   func didStep(_ record: StepRecord, isLogged: Bool) throws {
     if isLogged { try folder.appendMetrics(StepLine(record)) }
     let now = ContinuousClock.now
-    guard record.step == 1 || now - lastShown >= (isTerminal ? .milliseconds(200) : .seconds(5)) else { return }
+    guard record.step == firstStep + 1 || now - lastShown >= (isTerminal ? .milliseconds(200) : .seconds(5)) else {
+      return
+    }
     lastShown = now
     show(record)
   }
@@ -56,7 +61,7 @@ final class ProgressReporter: TrainingObserver {
 
   private func show(_ record: StepRecord) {
     let elapsed = (ContinuousClock.now - started).seconds
-    let left = elapsed / Double(record.step) * Double(timetable.steps - record.step)
+    let left = elapsed / Double(record.step - firstStep) * Double(timetable.steps - record.step)
     let line = String(
       format: "epoch %.2f step %d/%d loss %.4f accuracy %.3f %.0f img/s ETA %@ memory %d MiB", record.epoch,
       record.step, timetable.steps, record.trainLoss, record.trainAccuracy, record.imagesPerSecond, Self.clock(left),

@@ -92,6 +92,15 @@ struct RunConfiguration: Codable, Hashable {
     case validation
   }
 
+  /// - Throws: `EspalierError.usage` for values out of range that nothing else looks at.
+  func validateCheckpoints() throws {
+    _ = try maxTime.map(TimeLimit.init)
+    guard checkpointEvery >= 1 else {
+      throw EspalierError.usage("checkpoint-every: \(checkpointEvery) is out of range; expected at least 1 step")
+    }
+    guard keep >= 1 else { throw EspalierError.usage("keep: \(keep) is out of range; expected at least 1 checkpoint") }
+  }
+
   /// The library's options for these settings.
   var trainingOptions: TrainingOptions {
     var options = TrainingOptions(epochs: epochs, maxSteps: maxSteps)

@@ -10,6 +10,9 @@ final class RunFolder {
   private let metrics: LineWriter
   private let topology: LineWriter
   private let log: LineWriter
+  private let lock: RunLock
+  /// What config.yaml holds.
+  let configuration: String
 
   /// Makes the folder and writes its configuration, first and atomically.
   ///
@@ -24,12 +27,69 @@ final class RunFolder {
     } catch {
       throw EspalierError.write("\(path): cannot make the run's folder: \(error.reason); choose another --output")
     }
-    let yaml = try YAMLEncoder().encode(configuration)
-    try Self.writeAtomically(Data(yaml.utf8), to: path + "/config.yaml")
+    lock = try RunLock(path)
+    self.configuration = try YAMLEncoder().encode(configuration)
+    try Self.writeAtomically(Data(self.configuration.utf8), to: path + "/" + Self.configurationName)
     metrics = try LineWriter(path: path + "/metrics.jsonl")
     topology = try LineWriter(path: path + "/topology.jsonl")
     log = try LineWriter(path: path + "/train.log")
     try write(RunEnvironment(context), to: "environment.json")
+  }
+
+  /// Opens the folder of a run that goes on after `step` steps and `epochs` evaluated epochs: what logs say of later ones is cut off.
+  ///
+  /// - Throws: `EspalierError.input` where its configuration cannot be read, `EspalierError.write` where it cannot be written to.
+  init(resuming path: String, lock: RunLock, step: Int, epochs: Int, context: ComputeContext) throws {
+    self.path = path
+    self.lock = lock
+    configuration = try Self.configuration(of: path)
+    try Self.cut(path + "/metrics.jsonl", step: step, epochs: epochs)
+    try Self.cut(path + "/topology.jsonl", step: step, epochs: epochs)
+    metrics = try LineWriter(path: path + "/metrics.jsonl")
+    topology = try LineWriter(path: path + "/topology.jsonl")
+    log = try LineWriter(path: path + "/train.log")
+    try write(RunEnvironment(context), to: "environment.json")
+  }
+
+  private static let configurationName = "config.yaml"
+
+  /// The text of a run's configuration.
+  ///
+  /// - Throws: `EspalierError.input` where there is none.
+  static func configuration(of path: String) throws -> String {
+    guard let data = FileManager.default.contents(atPath: path + "/" + configurationName) else {
+      throw EspalierError.input("\(path): has no \(configurationName) that can be read; expected a run's folder")
+    }
+    return String(decoding: data, as: UTF8.self)
+  }
+
+  /// The bytes of a finished run's result; nil where it is not finished.
+  static func result(of path: String) -> Data? {
+    guard let data = FileManager.default.contents(atPath: path + "/result.json"),
+      (try? JSONSerialization.jsonObject(with: data)) is [String: Any]
+    else { return nil }
+    return data
+  }
+
+  /// Drops lines of later steps and epochs, and a last one that is not whole.
+  private static func cut(_ path: String, step: Int, epochs: Int) throws {
+    struct Line: Decodable {
+      let step: Int?
+      let epoch: Double?
+    }
+    guard let data = FileManager.default.contents(atPath: path) else { return }
+    let kept = data.split(separator: UInt8(ascii: "\n")).filter { text in
+      guard let line = try? JSONDecoder().decode(Line.self, from: text) else { return false }
+      if let number = line.step { return number <= step }
+      return (line.epoch ?? 0) <= Double(epochs)
+    }
+    try writeAtomically(Data(kept.map { $0 + Data("\n".utf8) }.joined()), to: path)
+  }
+
+  /// Returns when all lines are on disk.
+  func synchronize() throws {
+    try metrics.synchronize()
+    try topology.synchronize()
   }
 
   func write(_ value: some Encodable, to name: String) throws {
@@ -51,6 +111,25 @@ final class RunFolder {
   }
 }
 
+/// Keeps a second process from training the same run; ends with the process.
+final class RunLock {
+  private let descriptor: Int32
+
+  /// - Throws: `EspalierError.usage` where another process has it.
+  init(_ path: String) throws {
+    descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard descriptor >= 0 else {
+      throw EspalierError.input(
+        "\(path): cannot be opened: \(String(cString: strerror(errno))); expected a run's folder")
+    }
+    guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+      throw EspalierError.usage("\(path): another process trains this run; wait for it or stop it first")
+    }
+  }
+
+  deinit { close(descriptor) }
+}
+
 /// Appends lines to a file, each at once.
 final class LineWriter {
   private let path: String
@@ -58,9 +137,20 @@ final class LineWriter {
 
   init(path: String) throws {
     self.path = path
-    guard FileManager.default.createFile(atPath: path, contents: nil), let handle = FileHandle(forWritingAtPath: path)
-    else { throw EspalierError.write("\(path): cannot make the file: \(String(cString: strerror(errno)))") }
-    self.handle = handle
+    let descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o666)
+    guard descriptor >= 0 else {
+      throw EspalierError.write("\(path): cannot make the file: \(String(cString: strerror(errno)))")
+    }
+    handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+  }
+
+  /// Returns when all lines are on disk.
+  func synchronize() throws {
+    do {
+      try handle.synchronize()
+    } catch {
+      throw EspalierError.write("\(path): cannot be synchronized: \(error.reason)")
+    }
   }
 
   func append(_ line: Data) throws {

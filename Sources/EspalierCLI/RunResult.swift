@@ -3,7 +3,7 @@ import EspalierCore
 import Foundation
 
 /// `result.json`: what a run came to.
-struct RunResult: Encodable {
+struct RunResult: Codable {
   let model, dataset, method, guide: String
   let synthetic: Bool
   let sparsity: Double
@@ -29,13 +29,13 @@ struct RunResult: Encodable {
   let weightsSHA256: String
   let run: String
 
-  struct Layer: Encodable {
+  struct Layer: Codable {
     let name: String
     let inputs, outputs, nnz: Int
   }
 
   /// The best epoch by validation.
-  struct Best: Encodable {
+  struct Best: Codable {
     let epoch: Int
     /// Relative to the run's folder.
     let checkpoint: String
@@ -43,8 +43,15 @@ struct RunResult: Encodable {
   }
 
   /// Is `null` where there is no value, so that the field is there all the same.
-  struct OrNull<Value: Encodable>: Encodable {
+  struct OrNull<Value: Codable>: Codable {
     let value: Value?
+
+    init(value: Value?) { self.value = value }
+
+    init(from decoder: any Decoder) throws {
+      let container = try decoder.singleValueContainer()
+      value = container.decodeNil() ? nil : try container.decode(Value.self)
+    }
 
     func encode(to encoder: any Encoder) throws {
       var container = encoder.singleValueContainer()

@@ -38,9 +38,7 @@ final class StopRequest: @unchecked Sendable {
           defer { signalled = signalled ?? "received \(name)" }
           return signalled != nil
         }
-        guard isSecond else { return }
-        signal(number, SIG_DFL)
-        kill(getpid(), number)
+        if isSecond { _exit(128 + number) }
       }
       source.resume()
       return source

@@ -41,4 +41,23 @@ enum JSONOutput {
     if pretty { encoder.outputFormatting.insert(.prettyPrinted) }
     return try encoder.encode(value)
   }
+
+  /// Reads what `encode` wrote.
+  static func decode<Value: Decodable>(_ type: Value.Type, from data: Data) throws -> Value {
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .custom { path in
+      let words = (path.last?.stringValue ?? "").split(separator: "_")
+      guard words != ["weights", "sha256"] else { return Key(stringValue: "weights_sha256") }
+      return Key(stringValue: (words.prefix(1).map(String.init) + words.dropFirst().map(\.capitalized)).joined())
+    }
+    return try decoder.decode(type, from: data)
+  }
+
+  private struct Key: CodingKey {
+    let stringValue: String
+    let intValue: Int? = nil
+
+    init(stringValue: String) { self.stringValue = stringValue }
+    init?(intValue: Int) { return nil }
+  }
 }

@@ -137,20 +137,11 @@ struct TrainFlags: ParsableArguments {
     run.warmupEpochs = options.warmupEpochs ?? 0.025 * epochs
     run.milestones = run.schedule == .cosine ? [] : options.milestones ?? [0.4 * epochs, 0.6 * epochs]
     run.logEvery = timetable.logEvery
-    try resolveCheckpoints(&run, timetable: timetable)
-    run.updateEvery = try timetable.updates(interval: updateEvery, until: run.updateUntil, alpha: run.alpha).interval
-  }
-
-  private func resolveCheckpoints(_ run: inout RunConfiguration, timetable: TrainingTimetable) throws {
-    run.maxTime = try maxTime.map { try TimeLimit($0).text }
+    run.maxTime = maxTime
     run.checkpointEvery = checkpointEvery ?? timetable.stepsPerEpoch
-    guard run.checkpointEvery >= 1 else {
-      throw EspalierError.usage("checkpoint-every: \(run.checkpointEvery) is out of range; expected at least 1 step")
-    }
     run.keep = keep ?? run.keep
-    guard run.keep >= 1 else {
-      throw EspalierError.usage("keep: \(run.keep) is out of range; expected at least 1 checkpoint")
-    }
+    try run.validateCheckpoints()
+    run.updateEvery = try timetable.updates(interval: updateEvery, until: run.updateUntil, alpha: run.alpha).interval
   }
 
   /// The value that `text` names, or the default.

@@ -5,14 +5,18 @@ import EspalierCore
 /// Keeps their union as a structure. Where that would grow beyond what the always-sparse rule allows one buffer, it forgets it and counts
 /// no more.
 public struct ExplorationTracker {
-  private var explored: SparseStructure?
+  /// Their union; nil where it was given up.
+  public private(set) var explored: SparseStructure?
   private let name: String
   private let meter: AllocationMeter
 
-  public init(_ matrix: SparseMatrix) {
+  public init(_ matrix: SparseMatrix) { self.init(matrix, explored: matrix.structure) }
+
+  /// Goes on from what was explored before; nil where counting was given up.
+  public init(_ matrix: SparseMatrix, explored: SparseStructure?) {
     name = matrix.name
     meter = matrix.meter
-    explored = matrix.structure
+    self.explored = explored
   }
 
   /// Connections ever active; nil where it was given up.

@@ -58,7 +58,11 @@ struct TrainingSetup {
   func make() throws -> TrainingRun {
     let context = try ComputeContext(threads: threads, gamma: max(1, gamma))
     let random = CounterRandom(seed: options.seed)
-    let model = try Model(sparse: spec, sparsity: sparsity, random: random, context: context)
+    return try make(model: Model(sparse: spec, sparsity: sparsity, random: random, context: context), context)
+  }
+
+  /// A trainer of a given model.
+  func make(model: Model, _ context: ComputeContext) throws -> TrainingRun {
     let timetable = try TrainingTimetable(options, trainingSamples: dataset.train.count)
     let schedule = try timetable.updates(interval: interval, until: 0.9, alpha: alpha)
     let updater: (any TopologyUpdater)? =

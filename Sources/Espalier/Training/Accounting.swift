@@ -4,10 +4,15 @@ import EspalierCore
 /// candidates' gradients (Evci et al. 2020, appendix; a multiply-add counts 2).
 struct FlopCounter {
   private let model: Model
-  private var total = 0.0
-  private var steps = 0
+  private(set) var total: Double
+  private(set) var steps: Int
 
-  init(_ model: Model) { self.model = model }
+  /// - Parameters: sums to go on from.
+  init(_ model: Model, total: Double = 0, steps: Int = 0) {
+    self.model = model
+    self.total = total
+    self.steps = steps
+  }
 
   /// Averaged over the steps counted.
   var perSample: Double { steps > 0 ? total / Double(steps) : 0 }
@@ -34,13 +39,19 @@ extension Model {
 struct StepClock {
   private var milliseconds: [Float] = []
   private var updateMilliseconds: [Float] = []
-  private(set) var seconds = 0.0
+  private(set) var seconds: Double
   private(set) var recentSeconds = 1.0
+
+  /// - Parameter seconds: of steps before the first.
+  init(seconds: Double = 0) { self.seconds = seconds }
+
+  /// Whether any step was timed.
+  var hasSteps: Bool { !milliseconds.isEmpty }
 
   mutating func record(_ duration: Duration, isUpdate: Bool = false) {
     milliseconds.append(Float(duration.seconds * 1000))
     if isUpdate { updateMilliseconds.append(Float(duration.seconds * 1000)) }
-    recentSeconds = seconds == 0 ? duration.seconds : 0.9 * recentSeconds + 0.1 * duration.seconds
+    recentSeconds = milliseconds.count == 1 ? duration.seconds : 0.9 * recentSeconds + 0.1 * duration.seconds
     seconds += duration.seconds
   }
 

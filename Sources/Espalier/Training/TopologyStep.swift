@@ -9,7 +9,7 @@ final class TopologyStep {
   private let random: CounterRandom
   private let context: ComputeContext
   private let connections: Int
-  private var exploration: [ExplorationTracker]
+  var exploration: [ExplorationTracker]
 
   init(
     updater: any TopologyUpdater, mode: UpdateMode, model: Model, random: CounterRandom, context: ComputeContext

@@ -59,8 +59,7 @@ extension Trainer {
   ///
   /// Runs the batch once more, layer by layer; the run has ended, so that it does not matter that running statistics move.
   private func brokenPlace(_ batch: Batch, step: Int) -> String {
-    let parameter = model.firstBrokenParameter(context)
-    guard parameter.isEmpty else { return parameter }
+    if let name = model.firstBrokenTensor(context) { return ": \(name) is not finite" }
     let tape = Tape(context: context, mode: .training(step: step))
     var x = Variable(batch.images)
     for (index, layer) in model.layers.enumerated() {
@@ -72,17 +71,6 @@ extension Trainer {
         return ": the output of \(name.map { "layer \($0)" } ?? "layer number \(index + 1)") is not finite"
       }
       x = y
-    }
-    return ""
-  }
-}
-
-extension Model {
-  /// The first parameter that holds a number that is not finite, in words that follow the loss; empty where all are finite.
-  func firstBrokenParameter(_ context: ComputeContext) -> String {
-    for parameter in parameters {
-      let broken = parameter.withMutableValues { values in !values.allSatisfy(\.isFinite) }
-      if broken { return ": \(parameter.name) is not finite" }
     }
     return ""
   }

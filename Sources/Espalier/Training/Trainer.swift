@@ -74,8 +74,8 @@ public final class Trainer {
   private var result: TrainingResult {
     TrainingResult(
       steps: progress.step, epochs: timetable.epochs, isFinished: isFinished, history: progress.history,
-      trainSeconds: clock.seconds, stepMillisecondsMedian: clock.medianMilliseconds,
-      updateMillisecondsMedian: clock.medianUpdateMilliseconds,
+      trainSeconds: clock.seconds, stepMillisecondsMedian: stepMilliseconds,
+      updateMillisecondsMedian: updateMilliseconds,
       imagesPerSecond: Double(progress.step * samplesPerStep) / max(clock.seconds, 1e-9),
       trainFlopsPerSample: flops.perSample, explorationRate: explorationRate, updates: progress.updates)
   }
@@ -128,7 +128,7 @@ public final class Trainer {
     let validation = try validator?(model)
     for (name, loss) in [("test", test), ("validation", validation)] where loss?.total.isFinite == false {
       throw EspalierError.diverged(
-        "diverged by step \(progress.step), the end of epoch \(epoch + 1): the \(name) loss is \(loss?.mean ?? .nan)\(model.firstBrokenParameter(context)); try a lower learning rate"
+        "diverged by step \(progress.step), the end of epoch \(epoch + 1): the \(name) loss is \(loss?.mean ?? .nan)\(model.firstBrokenTensor(context).map { ": \($0) is not finite" } ?? ""); try a lower learning rate"
       )
     }
     let steps = progress.step - epoch * timetable.stepsPerEpoch

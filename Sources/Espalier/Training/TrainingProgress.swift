@@ -13,5 +13,14 @@ public struct TrainingProgress: Sendable, Codable, Hashable {
   /// Epochs that are finished and evaluated.
   public internal(set) var history: [EpochRecord] = []
 
+  /// Wall time of the steps.
+  public internal(set) var seconds = 0.0
+  /// Medians of the last process that trained.
+  var stepMilliseconds = 0.0
+  var updateMilliseconds: Double?
+  /// Sum of the operations a sample, over `flopPasses` batches.
+  var flops = 0.0
+  var flopPasses = 0
+
   public init() {}
 }

@@ -43,6 +43,11 @@ extension ComputeContext {
 
   /// Whether every number is finite.
   public func allFinite(_ values: MeteredBuffer<Float>) -> Bool {
-    esp_all_finite(isa, values.pointer, values.count, threadCount) != 0
+    allFinite(UnsafeBufferPointer(values.buffer))
+  }
+
+  /// Whether every number is finite.
+  public func allFinite(_ values: UnsafeBufferPointer<Float>) -> Bool {
+    esp_all_finite(isa, values.baseAddress, values.count, threadCount) != 0
   }
 }

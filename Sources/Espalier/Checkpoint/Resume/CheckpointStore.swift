@@ -2,6 +2,9 @@ import EspalierCore
 import Foundation
 
 /// The checkpoints of a run: folders `checkpoints/step-NNNNNNNN`, each whole from the moment that it has its name.
+///
+/// Besides the model each holds all that the rest of the run depends on: `training.safetensors`, `state.json`, and in `SHA256SUMS` the
+/// digests of all of them.
 public struct CheckpointStore: Sendable {
   /// The run's folder.
   public let run: String
@@ -12,6 +15,9 @@ public struct CheckpointStore: Sendable {
     self.run = run
     self.keep = keep
   }
+
+  /// What the digests are of.
+  static let fileNames = [Checkpoint.fileName, RunState.fileName, TrainingTensors.fileName]
 
   var folder: String { run + "/checkpoints" }
 
@@ -36,22 +42,42 @@ public struct CheckpointStore: Sendable {
       return step
     }.sorted()
   }
+}
 
+// MARK: Saving
+
+extension CheckpointStore {
   /// Writes a checkpoint under a temporary name, gives it its own, and deletes those that are no longer kept.
   ///
   /// - Parameters:
+  ///   - configuration: the run's settings, to be found again in `RunState`.
+  ///   - data: the data set's fingerprint.
   ///   - best: the step of one that stays whatever its age.
-  ///   - write: makes the folder that it is given, and everything in it.
-  /// - Throws: `EspalierError.write`; all checkpoints that were there are then still there.
-  public func save(step: Int, best: Int?, write: (_ folder: String) throws -> Void) throws {
+  /// - Throws: `EspalierError.write`; all checkpoints that were there are then still there. `EspalierError.diverged` for a model that
+  ///   is not finite.
+  public func save(
+    _ trainer: Trainer, _ information: Checkpoint.Information, configuration: String, data: String, best: Int?
+  ) throws {
+    let step = trainer.progress.step
+    guard (try? Checksums.verify(Self.fileNames, in: path(step: step))) == nil else {
+      // Saved before: the same step of a run is always the same.
+      return prune(upTo: step, best: best)
+    }
+    try trainer.checkFinite()
+    let state = RunState(
+      configuration: configuration, data: data, instructionSet: trainer.context.instructionSet.name,
+      progress: trainer.snapshot)
     let files = FileManager.default
-    let unfinished = run + "/.unfinished-" + UUID().uuidString
+    let unfinished = run + "/" + Self.unfinishedPrefix + UUID().uuidString
     defer { try? files.removeItem(atPath: unfinished) }
     do {
-      try write(unfinished)
-      try files.createDirectory(atPath: folder, withIntermediateDirectories: true)
+      try Checkpoint.save(trainer.model, information, to: unfinished, temporary: run)
+      try TrainingTensors.write(trainer, in: unfinished)
+      try state.write(in: unfinished)
+      try Checksums.write(of: Self.fileNames, in: unfinished)
       try FolderSync.synchronize(unfinished)
-      try moveAside(step: step)
+      try files.createDirectory(atPath: folder, withIntermediateDirectories: true)
+      try makeRoom(step: step)
       try files.moveItem(atPath: unfinished, toPath: path(step: step))
       try FolderSync.synchronize(folder)
     } catch let error as EspalierError {
@@ -59,30 +85,86 @@ public struct CheckpointStore: Sendable {
     } catch {
       throw EspalierError.write("\(path(step: step)): could not write the checkpoint: \(FolderSync.reason(error))")
     }
-    prune(best: best)
+    prune(upTo: step, best: best)
   }
 
-  /// Makes place for a checkpoint of the same step.
-  private func moveAside(step: Int) throws {
-    guard FileManager.default.fileExists(atPath: path(step: step)) else { return }
-    try remove(step: step)
-  }
+  private static let unfinishedPrefix = ".unfinished-"
 
   /// Deletes all but the newest ones and the best one. What cannot be deleted stays: it does no harm.
-  private func prune(best: Int?) {
-    for step in steps.dropLast(keep) where step != best { try? remove(step: step) }
+  ///
+  /// Later ones than the newest, which only a damaged one can be, count for nothing and are written over in time.
+  private func prune(upTo newest: Int, best: Int?) {
+    for step in steps.filter({ $0 <= newest }).dropLast(keep) where step != best { try? remove(step: step) }
   }
-
-  /// Files that a checkpoint consists of.
-  static let fileNames = ["model.safetensors"]
 
   /// Deletes a checkpoint, unless it holds a file that is not ours. Takes its name away first, so that no half of it is ever seen.
   private func remove(step: Int) throws {
+    guard try holdsOnlyOurs(path(step: step)) else { return }
+    let doomed = run + "/" + Self.unfinishedPrefix + UUID().uuidString
+    try FileManager.default.moveItem(atPath: path(step: step), toPath: doomed)
+    try FileManager.default.removeItem(atPath: doomed)
+  }
+
+  /// Deletes a damaged checkpoint; sets one with files that are not ours aside.
+  private func makeRoom(step: Int) throws {
     let files = FileManager.default
-    guard Set(try files.contentsOfDirectory(atPath: path(step: step))).isSubset(of: Self.fileNames) else { return }
-    let doomed = run + "/.unfinished-" + UUID().uuidString
-    try files.moveItem(atPath: path(step: step), toPath: doomed)
-    try files.removeItem(atPath: doomed)
+    guard files.fileExists(atPath: path(step: step)) else { return }
+    try remove(step: step)
+    guard files.fileExists(atPath: path(step: step)) else { return }
+    try files.moveItem(
+      atPath: path(step: step), toPath: "\(run)/damaged-\(Self.name(step: step))-\(UUID().uuidString.prefix(6))")
+  }
+
+  private func holdsOnlyOurs(_ path: String) throws -> Bool {
+    let names = try FileManager.default.contentsOfDirectory(atPath: path)
+    return Set(names).isSubset(of: Self.fileNames + [Checksums.fileName])
+  }
+
+  /// Deletes what a killed process left half done.
+  public func removeUnfinished() {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: run)) ?? []
+    for name in names where name.hasPrefix(Self.unfinishedPrefix) {
+      let path = run + "/" + name
+      if (try? holdsOnlyOurs(path)) == true { try? FileManager.default.removeItem(atPath: path) }
+    }
+  }
+}
+
+// MARK: Loading
+
+extension CheckpointStore {
+  /// The newest checkpoint that is whole; nil where there is none.
+  ///
+  /// - Parameter onDamage: is told of each newer one that is not, and why.
+  public func newest(onDamage: (_ path: String, _ reason: String) -> Void) -> (step: Int, state: RunState)? {
+    for step in steps.reversed() {
+      do {
+        try Checksums.verify(Self.fileNames, in: path(step: step))
+        let state = try RunState(folder: path(step: step))
+        guard state.progress.step == step else {
+          throw EspalierError.input("\(path(step: step)): holds step \(state.progress.step)")
+        }
+        return (step, state)
+      } catch {
+        onDamage(path(step: step), (error as? EspalierError)?.message ?? error.localizedDescription)
+      }
+    }
+    return nil
+  }
+
+  /// Puts a run where its checkpoint left it: optimizer state, explored connections, sums and position. The model's weights, which
+  /// `Checkpoint` reads, must be in place.
+  ///
+  /// - Throws: `EspalierError.input` where the checkpoint does not fit the trainer.
+  public func restore(_ trainer: Trainer, step: Int, state: RunState) throws {
+    let progress = state.progress
+    guard progress.step <= trainer.timetable.steps, progress.history.count <= trainer.timetable.epochs else {
+      throw EspalierError.input(
+        "\(path(step: step)): is at step \(progress.step), the run has \(trainer.timetable.steps); is config.yaml the run's own?"
+      )
+    }
+    trainer.restore(progress)
+    try TrainingTensors.read(into: trainer, from: path(step: step))
   }
 }
 

@@ -1,0 +1,45 @@
+import EspalierCore
+
+extension Trainer {
+  /// `progress` with the sums of time and operations as they are now.
+  var snapshot: TrainingProgress {
+    var snapshot = progress
+    snapshot.seconds = clock.seconds
+    snapshot.stepMilliseconds = stepMilliseconds
+    snapshot.updateMilliseconds = updateMilliseconds
+    snapshot.flops = flops.total
+    snapshot.flopPasses = flops.steps
+    return snapshot
+  }
+
+  /// Goes on from a snapshot.
+  func restore(_ snapshot: TrainingProgress) {
+    progress = snapshot
+    clock = StepClock(seconds: snapshot.seconds)
+    flops = FlopCounter(model, total: snapshot.flops, steps: snapshot.flopPasses)
+  }
+
+  /// Of this process's steps; without any, what the last process measured.
+  var stepMilliseconds: Double { clock.hasSteps ? clock.medianMilliseconds : progress.stepMilliseconds }
+  var updateMilliseconds: Double? { clock.medianUpdateMilliseconds ?? progress.updateMilliseconds }
+
+  /// - Throws: `EspalierError.diverged` where a number of the model is not finite.
+  func checkFinite() throws {
+    if let name = model.firstBrokenTensor(context) {
+      throw EspalierError.diverged(
+        "diverged at step \(progress.step): \(name) is not finite; try a lower learning rate")
+    }
+  }
+}
+
+extension Model {
+  /// The first piece of the model's state that holds a number that is not finite.
+  func firstBrokenTensor(_ context: ComputeContext) -> String? {
+    state.first { tensor in
+      switch tensor {
+      case .sparse(let parameter): !parameter.matrix.withValues { context.allFinite($0) }
+      case .dense(_, _, let values): !context.allFinite(values)
+      }
+    }?.name
+  }
+}

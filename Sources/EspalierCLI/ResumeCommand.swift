@@ -1,0 +1,119 @@
+import ArgumentParser
+import Espalier
+import EspalierCore
+import Foundation
+import Yams
+
+struct ResumeCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "resume", abstract: "Goes on with a stopped run, bit for bit as if it had never stopped.",
+    discussion: "The newest checkpoint that is whole is where it goes on; without one, the run starts anew.")
+
+  @Argument(help: ArgumentHelp("The run's folder.", valueName: "run")) var folder: String
+  @Option(help: "Threads; results do not depend on them.") var threads: Int?
+  @Option(help: "The folder that holds the data set, where it has moved.") var dataDir: String?
+  @Option(help: "Time after which the run stops again, e.g. 3h50m; by default as before.") var maxTime: String?
+  @Flag(help: "Show on this machine that a stop changes nothing, and leave the run as it is.") var verify = false
+  @Flag(help: "Print the result as one JSON object.") var json = false
+
+  func run() throws {
+    let path = folder.count > 1 && folder.hasSuffix("/") ? String(folder.dropLast()) : folder
+    let recorded = try Self.settings(try RunFolder.configuration(of: path), of: path + "/config.yaml")
+    if !verify, let result = RunFolder.result(of: path) { return try show(result, of: path) }
+    if let threads { _ = try ComputeContext(threads: threads) }
+    var settings = recorded
+    settings.threads = threads ?? recorded.threads
+    settings.dataDir = dataDir ?? recorded.dataDir
+    settings.maxTime = maxTime ?? recorded.maxTime
+    try settings.validateCheckpoints()
+    let lock = try RunLock(path)
+    let store = CheckpointStore(run: path, keep: settings.keep)
+    let newest = store.newest { _, reason in
+      Terminal.note("espalier: warning: a damaged checkpoint is skipped: \(reason)")
+    }
+    if let state = newest?.state { try Self.check(state, recorded: recorded, path: path) }
+    if verify {
+      return try show(try ResumeVerification(settings: settings, path: path, store: store)(from: newest))
+    }
+    store.removeUnfinished()
+    let session = try Self.session(settings, from: newest, in: store, path: path)
+    let progress = session.trainer.progress
+    let runFolder = try RunFolder(
+      resuming: path, lock: lock, step: progress.step, epochs: progress.history.count, context: session.context)
+    try runFolder.appendLog("resumed after step \(progress.step)")
+    Terminal.note("resumed after step \(progress.step) of \(session.trainer.timetable.steps)")
+    try session.run(in: runFolder, printingJSON: json)
+  }
+
+  /// A session in the state of a checkpoint; a new one without.
+  ///
+  /// - Throws: `EspalierError.input` where the configuration, the data or the checkpoint are not the run's.
+  static func session(
+    _ settings: RunConfiguration, from saved: (step: Int, state: RunState)?, in store: CheckpointStore, path: String
+  ) throws -> TrainingSession {
+    let session = try blaming(path + "/config.yaml") {
+      let context = try ComputeContext(threads: settings.threads, gamma: settings.gamma)
+      return try TrainingSession(
+        settings, context: context, checkpoint: saved.map { try Checkpoint(path: store.path(step: $0.step)) })
+    }
+    guard let saved else { return session }
+    guard saved.state.data == session.data else {
+      throw EspalierError.input(
+        "data set \(settings.dataset): is not the one that the run began with (its checksum differs); get that one back, or name its folder with --data-dir"
+      )
+    }
+    try store.restore(session.trainer, step: saved.step, state: saved.state)
+    if saved.state.instructionSet != session.context.instructionSet.name {
+      Terminal.note(
+        "espalier: warning: the run began on \(saved.state.instructionSet), this is \(session.context.instructionSet): results will not be equal to the bit"
+      )
+    }
+    return session
+  }
+
+  private func show(_ verdict: ResumeVerification.Verdict) throws {
+    if json { try Terminal.json(verdict) } else { try Terminal.result(verdict.text) }
+    guard verdict.equal else {
+      throw EspalierError.invariant("verify: a resumed run differs from an uninterrupted one on this machine")
+    }
+  }
+
+  /// Prints a finished run's result again.
+  private func show(_ result: Data, of path: String) throws {
+    if !json, let decoded = try? JSONOutput.decode(RunResult.self, from: result) {
+      return try Terminal.result(decoded.summary(folder: path))
+    }
+    let text = String(decoding: result, as: UTF8.self)
+    try Terminal.result(text.hasSuffix("\n") ? String(text.dropLast()) : text)
+  }
+
+  private static func settings(_ text: String, of path: String) throws -> RunConfiguration {
+    do {
+      let settings = try YAMLDecoder().decode(RunConfiguration.self, from: text)
+      try blaming(path) { try settings.validateCheckpoints() }
+      return settings
+    } catch let error as EspalierError {
+      throw error
+    } catch {
+      let reason = "\(error)".split(whereSeparator: \.isNewline).joined(separator: " ")
+      throw EspalierError.input("\(path): is no configuration of a run: \(reason)")
+    }
+  }
+
+  /// What a file's own words make wrong is the file's fault, not the caller's.
+  private static func blaming<R>(_ path: String, _ body: () throws -> R) throws -> R {
+    do {
+      return try body()
+    } catch let error as EspalierError where error.kind == .usage {
+      throw EspalierError.input("\(path): \(error.message)")
+    }
+  }
+
+  /// A run goes on under the settings that its checkpoint was made under.
+  private static func check(_ state: RunState, recorded: RunConfiguration, path: String) throws {
+    guard try settings(state.configuration, of: path + "/checkpoints") == recorded else {
+      throw EspalierError.input(
+        "\(path)/config.yaml: differs from the settings in the run's checkpoint; put them back, or train anew")
+    }
+  }
+}

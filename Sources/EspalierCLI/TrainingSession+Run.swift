@@ -1,0 +1,89 @@
+import Espalier
+import EspalierCore
+import Foundation
+
+extension TrainingSession {
+  /// Trains, with checkpoints on the way, and prints the result.
+  ///
+  /// - Throws: `InterruptedRun` where the run was asked to stop, `StoppedRun` for errors.
+  func run(in folder: RunFolder, printingJSON json: Bool) throws {
+    let stop = StopRequest(maxTime: try configuration.maxTime.map(TimeLimit.init))
+    stop.listen()
+    let reporter = ProgressReporter(
+      folder: folder, timetable: trainer.timetable, firstStep: trainer.progress.step, stop: stop)
+    do {
+      let result = try train(reporter: reporter, folder: folder)
+      guard result.isFinished else {
+        let reason = stop.reason ?? "stopped"
+        reporter.log("stopped at step \(result.steps): \(reason)")
+        if json { try Terminal.json(StoppedResult(stopped: reason, run: folder.path, steps: result.steps)) }
+        throw InterruptedRun(reason: reason, step: result.steps, folder: folder.path)
+      }
+      let verdict = RunResult(
+        configuration, model: model, result: result, best: best, context: context, folder: folder.path)
+      try folder.write(verdict, to: "result.json")
+      if json { try Terminal.json(verdict) } else { try Terminal.result(verdict.summary(folder: folder.path)) }
+    } catch let error as EspalierError {
+      reporter.log("stopped: \(error.message)")
+      if json, error.kind == .diverged {
+        try Terminal.json(StoppedResult(stopped: error.message, run: folder.path, steps: trainer.progress.step))
+      }
+      throw StoppedRun(error: error)
+    }
+  }
+
+  /// What `--json` prints of a run that did not come to its end.
+  private struct StoppedResult: Encodable {
+    let stopped, run: String
+    let steps: Int
+  }
+
+  private var connections: Int {
+    model.sparseParameters.isEmpty ? model.spec.sparsifiableWeights : model.connections
+  }
+
+  private func train(reporter: ProgressReporter, folder: RunFolder) throws -> TrainingResult {
+    let sparsity = 1 - Double(connections) / Double(model.spec.sparsifiableWeights)
+    reporter.log(
+      "\(configuration.model) on \(configuration.dataset), \(configuration.method.rawValue): \(connections) of \(model.spec.sparsifiableWeights) weights (\(String(format: "%.2f", 100 * sparsity)) % sparse), \(trainer.timetable.steps) steps, \(context.threads) threads, \(context.instructionSet)"
+    )
+    let store = CheckpointStore(run: folder.path, keep: configuration.keep)
+    reporter.onCheckpoint = { step, endsEpoch in
+      let isBest = endsEpoch && step == bestStep
+      guard step % configuration.checkpointEvery == 0 || step == trainer.timetable.steps || isBest else { return }
+      try save(to: store, of: folder)
+    }
+    let result = try trainer.run(observer: reporter)
+    for line in dataset.damageLines { reporter.log(line) }
+    if configuration.method != .dense { try context.meter.check() }
+    if !result.isFinished { try save(to: store, of: folder) }
+    return result
+  }
+
+  private func save(to store: CheckpointStore, of folder: RunFolder) throws {
+    try folder.synchronize()
+    try save(to: store, configuration: folder.configuration)
+  }
+
+  /// Writes a checkpoint of the present state.
+  func save(to store: CheckpointStore, configuration text: String) throws {
+    let information = Checkpoint.Information(
+      model: request, dataset: configuration.dataset, method: configuration.method.rawValue,
+      seed: configuration.seed, step: trainer.progress.step, batchSize: configuration.batchSize)
+    try store.save(trainer, information, configuration: text, data: data, best: bestStep)
+  }
+
+  /// The step of the best epoch by validation.
+  private var bestStep: Int? {
+    trainer.progress.history.bestByValidation.map {
+      min($0.epoch * trainer.timetable.stepsPerEpoch, trainer.timetable.steps)
+    }
+  }
+
+  private var best: RunResult.Best? {
+    guard let record = trainer.progress.history.bestByValidation, let step = bestStep else { return nil }
+    return RunResult.Best(
+      epoch: record.epoch, checkpoint: CheckpointStore.relativePath(step: step),
+      validationAccuracy: record.validationAccuracy ?? 0, testAccuracy: record.testAccuracy)
+  }
+}

@@ -1,0 +1,257 @@
+import Foundation
+import TestSupport
+import Testing
+
+extension CommandLineTests {
+  /// Runs that end before their end, and go on.
+  @Suite struct Resume {
+    /// Some 90 steps in three epochs' parts, updates, checkpoints every few steps.
+    private static let tiny =
+      ["--model", "mlp", "--hidden", "16", "--batch-size", "64", "--max-steps", "90", "--update-every", "10"]
+      + ["--checkpoint-every", "7", "--log-every", "1", "--threads", "1"]
+
+    private static func resume(_ folder: String, _ arguments: [String] = []) throws -> RunProgram {
+      try .espalier(["resume", folder, "--json"] + arguments)
+    }
+
+    /// Same weights, history and logs as the undisturbed run.
+    private func expectSame(
+      _ result: [String: Any], _ folder: String, as whole: TrainedRun, sourceLocation: SourceLocation = #_sourceLocation
+    ) throws {
+      #expect(result["weights_sha256"] as? String == whole.hash, sourceLocation: sourceLocation)
+      for name in ["test_accuracy", "test_loss", "exploration_rate", "train_flops_per_sample"] {
+        #expect(result[name] as? Double == whole.result[name] as? Double, "\(name)", sourceLocation: sourceLocation)
+      }
+      #expect(result["updates"] as? Int == whole.result["updates"] as? Int, sourceLocation: sourceLocation)
+      for (file, keys) in [
+        ("metrics.jsonl", ["step", "epoch", "train_loss", "learning_rate", "test_loss"]),
+        ("topology.jsonl", ["step", "nnz", "grown"]),
+      ] {
+        let expected = try whole.lines(file).map { line in keys.map { line[$0] as? Double } }
+        let text = try String(contentsOfFile: folder + "/" + file, encoding: .utf8)
+        let found = try text.split(separator: "\n").map { try RunProgram.object(Data($0.utf8)) }.map { line in
+          keys.map { line[$0] as? Double }
+        }
+        #expect(found == expected, "\(file)", sourceLocation: sourceLocation)
+      }
+      let names = try FileManager.default.contentsOfDirectory(atPath: folder)
+      #expect(!names.contains { $0.hasPrefix(".") }, "\(names)", sourceLocation: sourceLocation)
+      #expect(
+        try FileManager.default.contentsOfDirectory(atPath: folder + "/checkpoints").sorted()
+          == ["step-00000084", "step-00000090"], sourceLocation: sourceLocation)
+    }
+
+    /// Ten moments from before the run's folder to its end, spread by the golden ratio; another number of threads each time.
+    @Test func killedAtAnyMomentARunEndsTheSame() throws {
+      let place = try IDXFolder()
+      let started = ContinuousClock.now
+      let whole = try TrainedRun(Self.tiny, output: place.path + "/whole")
+      let seconds =
+        Double((ContinuousClock.now - started).components.attoseconds) * 1e-18
+        + Double((ContinuousClock.now - started).components.seconds)
+      for attempt in 0..<10 {
+        let output = place.path + "/\(attempt)"
+        let moment = seconds * (Double(attempt) * 0.618).truncatingRemainder(dividingBy: 1)
+        try KilledRun.train(Self.tiny + ["--output", output], after: moment)
+        guard let folder = KilledRun.folder(in: output) else { continue }
+        // Once more on its way.
+        try KilledRun.espalier(["resume", folder], after: moment)
+        let program = try Self.resume(folder, ["--threads", "\(1 + attempt % 3)"])
+        #expect(program.status == 0, "killed after \(moment) s: \(program.error)")
+        try expectSame(program.json(), folder, as: whole)
+      }
+    }
+
+    @Test(arguments: [SIGINT, SIGTERM, SIGUSR1])
+    func aSignalStopsARunAfterItsStep(_ signal: Int32) throws {
+      let place = try IDXFolder()
+      let whole = try TrainedRun(Self.tiny + ["--seed", "4"], output: place.path + "/whole")
+      let output = place.path + "/stopped"
+      let program = try KilledRun.train(
+        Self.tiny + ["--seed", "4", "--json", "--output", output], signal: signal, afterSteps: 3)
+      guard program.status != 0 else { return }  // It had ended already.
+      #expect(program.status == 75, "\(program.error)")
+      let stopped = try program.json()
+      #expect((stopped["stopped"] as? String)?.contains("SIG") == true)
+      let folder = try #require(stopped["run"] as? String)
+      let steps = try #require(stopped["steps"] as? Int)
+      let name = "step-" + String(format: "%08d", steps)
+      #expect(FileManager.default.fileExists(atPath: folder + "/checkpoints/" + name + "/SHA256SUMS"))
+      #expect(!FileManager.default.fileExists(atPath: folder + "/result.json"))
+      let finished = try Self.resume(folder, ["--threads", "2"])
+      #expect(finished.status == 0, "\(finished.error)")
+      try expectSame(finished.json(), folder, as: whole)
+      #expect(finished.error.contains("resumed after step \(steps)"))
+
+      // A finished run says the same again.
+      let again = try Self.resume(folder + "/")
+      #expect(again.status == 0 && again.output == finished.output)
+      let plain = try RunProgram.espalier(["resume", folder])
+      #expect(plain.status == 0 && plain.text.contains("weights sha256  \(whole.hash ?? "?")"))
+    }
+
+    @Test func theSecondSignalKills() throws {
+      let place = try IDXFolder()
+      // Steps so long that the second signal comes within the first's.
+      let arguments =
+        [
+          "--model", "vgg11-small", "--batch-size", "2048", "--max-steps", "50", "--output", place.path, "--threads",
+          "1",
+        ]
+      let program = try KilledRun.train(arguments, signal: SIGTERM, afterSteps: 0, twice: true)
+      #expect(program.status == 128 + SIGTERM, "\(program.error)")
+    }
+
+    /// A run that was killed between two checkpoints.
+    private func interrupted(_ output: String) throws -> String {
+      try KilledRun.train(
+        ["--model", "mlp", "--hidden", "16", "--batch-size", "64", "--epochs", "50", "--max-steps", "100000"]
+          + ["--checkpoint-every", "20", "--log-every", "1", "--threads", "1", "--output", output], signal: SIGKILL,
+        afterSteps: 100)
+      return try #require(KilledRun.folder(in: output))
+    }
+
+    @Test func damagedCheckpointsAreSkippedLoudly() throws {
+      let place = try IDXFolder()
+      let folder = try interrupted(place.path)
+      let names = try FileManager.default.contentsOfDirectory(atPath: folder + "/checkpoints").sorted()
+      #expect(names.count == 2)
+      let url = URL(fileURLWithPath: folder + "/checkpoints/\(names[1])/training.safetensors")
+      var bytes = try Data(contentsOf: url)
+      bytes[bytes.count - 1] ^= 1
+      try bytes.write(to: url)
+      let program = try Self.resume(folder, ["--max-time", "1s"])
+      #expect(program.status == 75, "\(program.error)")
+      #expect(
+        program.error.contains("espalier: warning: a damaged checkpoint is skipped: ")
+          && program.error.contains(names[1]))
+      #expect(program.error.contains("resumed after step \(Int(names[0].dropFirst(5)) ?? -1) "))
+    }
+
+    @Test func otherSettingsAndOtherDataAreRefused() throws {
+      let place = try IDXFolder()
+      let folder = try interrupted(place.path + "/run")
+      let path = folder + "/config.yaml"
+      let settings = try String(contentsOfFile: path, encoding: .utf8)
+      for (old, new) in [
+        ("momentum: 9e-1", "momentum: 8e-1"), ("momentum: 9e-1", "momentum: x"), ("model: mlp", "model: mpl"),
+      ] {
+        try settings.replacing(old, with: new).write(toFile: path, atomically: true, encoding: .utf8)
+        let program = try Self.resume(folder)
+        #expect(program.status == 65 && program.output.isEmpty, "\(program.error)")
+        #expect(program.errorLines.last?.contains("config.yaml") == true)
+      }
+      try settings.write(toFile: path, atomically: true, encoding: .utf8)
+
+      let data = try place.makeFolder("data")
+      for name in ["train-images-idx3-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"] {
+        try FileManager.default.createSymbolicLink(
+          atPath: "\(data)/\(name).gz", withDestinationPath: "\(fashionMNIST)/\(name).gz")
+      }
+      var labels = try RunProgram.tool(["zcat", "\(fashionMNIST)/train-labels-idx1-ubyte.gz"]).output
+      labels[8 + 12_345] = (labels[8 + 12_345] + 1) % 10
+      try place.write(labels, to: "data/train-labels-idx1-ubyte")
+      let program = try Self.resume(folder, ["--data-dir", data])
+      #expect(program.status == 65, "\(program.error)")
+      #expect(program.errorLines.last?.contains("data set fashion-mnist") == true)
+    }
+
+    /// No file may grow beyond a few blocks, as on a disk that has filled up.
+    @Test func whatWasSavedSurvivesAFullDisk() throws {
+      let place = try IDXFolder()
+      let folder = try interrupted(place.path)
+      let before = try FileManager.default.contentsOfDirectory(atPath: folder + "/checkpoints").sorted()
+      let script = "ulimit -f 4; trap '' XFSZ; exec \"$0\" resume \"$1\" --json"
+      let program = try RunProgram.tool(["bash", "-c", "(\(script)) 2> >(cat >&2)", KilledRun.path(), folder])
+      #expect(program.status == 74, "\(program.error)")
+      #expect(program.error.contains("espalier: error: "))
+      #expect(try FileManager.default.contentsOfDirectory(atPath: folder + "/checkpoints").sorted() == before)
+      let names = try FileManager.default.contentsOfDirectory(atPath: folder)
+      #expect(!names.contains { $0.hasPrefix(".unfinished") }, "\(names)")
+      let next = try Self.resume(folder, ["--max-time", "1s"])
+      #expect(next.status == 75 && !next.error.contains("damaged"), "\(next.error)")
+    }
+
+    @Test func verifyingLeavesTheRunAsItIs() throws {
+      let place = try IDXFolder()
+      let folder = try interrupted(place.path)
+      func names() throws -> [String] { try FileManager.default.subpathsOfDirectory(atPath: folder).sorted() }
+      let before = try names()
+      let program = try Self.resume(folder, ["--verify"])
+      #expect(program.status == 0, "\(program.error)")
+      let verdict = try program.json()
+      #expect(verdict["equal"] as? Bool == true)
+      #expect(verdict["uninterrupted"] as? String == verdict["resumed"] as? String)
+      #expect((verdict["last_step"] as? Int ?? 0) - (verdict["first_step"] as? Int ?? 0) == 19)
+      #expect(try names() == before)
+      let whole = try TrainedRun(Self.tiny, output: place.path + "/whole")
+      let plain = try RunProgram.espalier(["resume", whole.folder, "--verify"])
+      #expect(plain.status == 0 && plain.text.hasPrefix("equal: steps 1 to 20 "), "\(plain.text)")
+    }
+
+    @Test func whatIsNoRunIsRefused() throws {
+      let place = try IDXFolder()
+      expectOneLine(try .espalier(["resume", place.path]), status: 65, saying: place.path, "config.yaml")
+      expectOneLine(try .espalier(["resume", place.path + "/absent"]), status: 65, saying: "absent")
+      try place.write([UInt8]("model: [".utf8), to: "config.yaml")
+      expectOneLine(try .espalier(["resume", place.path]), status: 65, saying: "config.yaml")
+      expectOneLine(try .espalier(["resume"]), status: 64, saying: "run")
+    }
+
+    @Test func aRunIsTrainedByOneProcessAtATime() throws {
+      let place = try IDXFolder()
+      let folder = try interrupted(place.path)
+      let lock = try RunProgram.tool(["flock", folder, KilledRun.path(), "resume", folder])
+      #expect(lock.status == 64, "\(lock.error)")
+      #expect(lock.errorLines.last?.contains("another process") == true)
+    }
+  }
+}
+
+/// Runs of the command that a signal ends.
+enum KilledRun {
+  /// The command `espalier` of this build.
+  static func path() throws -> String {
+    let tests = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+    return URL(fileURLWithPath: tests).deletingLastPathComponent().appendingPathComponent("espalier").path
+  }
+
+  /// The one run's folder in an output folder, once its configuration is written.
+  static func folder(in output: String) -> String? {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: output)) ?? []
+    guard let name = names.first, FileManager.default.fileExists(atPath: "\(output)/\(name)/config.yaml") else {
+      return nil
+    }
+    return output + "/" + name
+  }
+
+  /// Kills the command after some seconds, unless it has ended by then.
+  static func espalier(_ arguments: [String], after seconds: Double) throws {
+    _ = try RunProgram.tool(["timeout", "-s", "KILL", String(format: "%.3f", max(0.001, seconds)), path()] + arguments)
+  }
+
+  static func train(_ arguments: [String], after seconds: Double) throws {
+    try espalier(["train"] + arguments, after: seconds)
+  }
+
+  /// Sends a signal once metrics.jsonl, or the log where `steps` is 0, has some lines.
+  @discardableResult
+  static func train(_ arguments: [String], signal: Int32, afterSteps steps: Int, twice: Bool = false) throws
+    -> RunProgram
+  {
+    let output = arguments[(arguments.firstIndex(of: "--output") ?? -2) + 1]
+    let script = """
+      "$0" train "$@" & child=$!
+      i=0
+      while [ $i -lt 6000 ] && kill -0 $child 2>/dev/null; do
+        lines=$(cat "\(output)"/*/\(steps == 0 ? "train.log" : "metrics.jsonl") 2>/dev/null | wc -l)
+        [ "$lines" -gt \(steps) ] && break
+        sleep 0.01; i=$((i + 1))
+      done
+      kill -\(signal) $child 2>/dev/null
+      \(twice ? "sleep 0.2; kill -\(signal) $child 2>/dev/null" : "")
+      wait $child
+      """
+    return try RunProgram.tool(["bash", "-c", script, path()] + arguments)
+  }
+}
