@@ -56,7 +56,7 @@ struct RunResult: Encodable {
     dataset = configuration.dataset
     synthetic = configuration.dataset == "synthetic"
     method = configuration.method.rawValue
-    guide = configuration.guide
+    guide = configuration.guide.rawValue
     seed = configuration.seed
     threads = configuration.threads
     epochs = result.epochs

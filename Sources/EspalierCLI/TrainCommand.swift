@@ -52,23 +52,18 @@ struct TrainingSession {
     let timetable = try TrainingTimetable(configuration.trainingOptions, trainingSamples: dataset.train.count)
     let schedule = try timetable.updates(
       interval: configuration.updateEvery, until: configuration.updateUntil, alpha: configuration.alpha)
-    let updater: (any TopologyUpdater)? =
-      switch configuration.method {
-      case .gse: try GSE(schedule: schedule, gamma: configuration.gamma, scope: configuration.scope)
-      case .set: SET(schedule: schedule, scope: configuration.scope)
-      case .static, .dense: nil
-      }
     if configuration.method == .dense {
       let factory = DenseLayerFactory(random: random, context: context)
       model = try Model(spec, factory: factory, random: random, context: context)
     } else {
       model = try Model(
-        sparse: spec, sparsity: configuration.sparsity, distribution: configuration.distribution.distribution,
+        sparse: spec, sparsity: configuration.startSparsity, distribution: configuration.distribution.distribution,
         random: random, context: context)
     }
     trainer = try Trainer(
       model: model, dataset: dataset, normalization: description.normalization,
-      options: configuration.trainingOptions, updater: updater, updateMode: configuration.updateMode,
+      options: configuration.trainingOptions, updater: configuration.updater(for: model, schedule: schedule),
+      updateMode: configuration.updateMode,
       context: context)
   }
 

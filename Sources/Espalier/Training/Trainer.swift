@@ -130,8 +130,9 @@ public final class Trainer {
     if record != nil { updates += 1 }
     if update == nil || update?.mode == .add {
       try checkGradients(step: step)
-      optimizer.step(
-        model.parameters, learningRate: Float(timetable.learningRate.rate(at: step)), context: context)
+      let rate = timetable.learningRate.rate(at: step)
+      optimizer.step(model.parameters, learningRate: Float(rate), context: context)
+      if let rewired = try topology?.didStep(step, learningRate: rate) { return (loss, record ?? rewired) }
     }
     return (loss, record)
   }
