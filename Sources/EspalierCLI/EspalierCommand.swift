@@ -11,6 +11,7 @@ struct EspalierCommand: ParsableCommand {
     version: espalierVersion,
     subcommands: [
       TrainCommand.self, EvalCommand.self, PlanCommand.self, BenchCommand.self, DataCommand.self, DoctorCommand.self,
+      ReportCommand.self,
     ])
 
   static func main() {

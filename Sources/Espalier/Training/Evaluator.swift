@@ -27,12 +27,11 @@ public struct Evaluator {
     let order = SampleOrder(count: loader.split.count, epoch: 0, shuffled: false, random: CounterRandom(seed: 0))
     var total = 0.0
     var correct = 0
-    var labels: [UInt32] = []
-    for indices in order.batches(size: batchSize, dropLast: false) {
+    var batches = loader.batches(in: order, size: batchSize, dropLast: false)
+    while let batch = try batches.next() {
       let tape = Tape(context: context, mode: .evaluation)
-      let logits = try model(Variable(loader.images(indices)), on: tape)
-      loader.labels(indices, into: &labels)
-      let result = labels.withUnsafeBufferPointer { context.softmaxCrossEntropy(logits.value, labels: $0) }
+      let logits = try model(Variable(batch.images), on: tape)
+      let result = batch.labels.withUnsafeBufferPointer { context.softmaxCrossEntropy(logits.value, labels: $0) }
       total += result.total
       correct += result.correct
     }

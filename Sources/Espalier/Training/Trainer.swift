@@ -16,7 +16,6 @@ public final class Trainer {
   private let topology: TopologyStep?
   private var flops: FlopCounter
   private var clock = StepClock()
-  private var labels: [UInt32] = []
   private var history: [EpochRecord] = []
   private var updates = 0
 
@@ -76,11 +75,12 @@ public final class Trainer {
     var total = 0.0
     var steps = 0
     let first = epoch * timetable.stepsPerEpoch
-    for (batch, indices) in order.batches(size: options.batchSize, dropLast: true).enumerated() {
-      let step = first + batch
-      guard step < timetable.steps else { break }
+    var batches = loader.batches(
+      in: order, size: options.batchSize, dropLast: true, augmentation: augmentation, epoch: epoch, random: random)
+    for step in first..<min(first + timetable.stepsPerEpoch, timetable.steps) {
       let started = ContinuousClock.now
-      let (loss, update) = try self.step(step, epoch: epoch, indices: indices)
+      guard let batch = try batches.next() else { break }
+      let (loss, update) = try self.step(step, batch: batch)
       clock.record(ContinuousClock.now - started, isUpdate: update != nil)
       total += loss.mean
       steps += 1
@@ -108,15 +108,11 @@ public final class Trainer {
   }
 
   /// One step: an optimizer step, or an update of the topology, or both.
-  func step(
-    _ step: Int, epoch: Int, indices: ArraySlice<UInt32>
-  ) throws -> (loss: LossResult, update: UpdateRecord?) {
-    let placements = augmentation?.placements(of: indices, epoch: epoch, random: random) ?? []
-    loader.labels(indices, into: &labels)
+  func step(_ step: Int, batch: Batch) throws -> (loss: LossResult, update: UpdateRecord?) {
     let tape = Tape(context: context, mode: .training(step: step))
-    let logits = try model(Variable(loader.images(indices, placements: placements)), on: tape)
+    let logits = try model(Variable(batch.images), on: tape)
     let delta = context.pool.activations(logits.shape)
-    let loss = labels.withUnsafeBufferPointer {
+    let loss = batch.labels.withUnsafeBufferPointer {
       context.softmaxCrossEntropy(
         logits.value, labels: $0, labelSmoothing: Float(options.labelSmoothing), gradient: delta)
     }

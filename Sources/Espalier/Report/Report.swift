@@ -1,0 +1,149 @@
+import Foundation
+
+/// One HTML file that shows one or several runs side by side: curves, topology, structure, time and memory, settings.
+///
+/// The file stands alone: inline SVG, no script, no request to any network.
+public struct Report {
+  private let runs: [RunRecord]
+
+  /// - Precondition: at least one run.
+  public init(runs: [RunRecord]) {
+    precondition(!runs.isEmpty)
+    self.runs = runs
+  }
+
+  /// The page.
+  public var html: String {
+    let title = runs.count == 1 ? runs[0].name : "\(runs.count) runs of Espalier"
+    return Page.html(title: title, body: warning + legend + summary + curves + topology + structure + settings)
+  }
+
+  /// Readers must not take made-up images for a result.
+  private var warning: String {
+    let synthetic = runs.filter { $0.result?.synthetic == true || $0.configuration.contains("dataset: synthetic\n") }
+    guard !synthetic.isEmpty else { return "" }
+    let names = synthetic.map(\.name.escaped).joined(separator: ", ")
+    return "<p class=\"warning\">On made-up (synthetic) data, whose accuracy means nothing: \(names)</p>\n"
+  }
+
+  private var legend: String {
+    let entries = runs.enumerated().map { "<li class=\"c\($0 % Page.colors)\"><span>\($1.name.escaped)</span></li>" }
+    return "<ul class=\"legend\">\(entries.joined())</ul>\n"
+  }
+
+  private var summary: String {
+    func row(_ name: String, _ value: (RunRecord.Result) -> String?) -> String {
+      let cells = runs.map { "<td>\($0.result.flatMap(value) ?? "–")</td>" }
+      return "<tr><td>\(name)</td>\(cells.joined())</tr>\n"
+    }
+    func mebibytes(_ bytes: Int) -> String { String(format: "%.2f MiB", Double(bytes) / 1_048_576) }
+    let heads = runs.enumerated().map {
+      "<th class=\"c\($0 % Page.colors)\">\(runs.count > 1 ? $1.name.escaped : "")</th>"
+    }
+    let unfinished = runs.contains { $0.result == nil } ? "<p class=\"note\">– : the run has not ended.</p>\n" : ""
+    return """
+      <h2>Result</h2><div class="wide"><table><tr><th></th>\(heads.joined())</tr>
+      \(row("test accuracy") { String(format: "%.4f", $0.testAccuracy) })\
+      \(row("test loss") { String(format: "%.4f", $0.testLoss) })\
+      \(row("connections") { "\($0.nnz) of \($0.sparsifiableWeights)" })\
+      \(row("sparsity") { String(format: "%.3f %%", 100 * (1 - Double($0.nnz) / Double($0.sparsifiableWeights))) })\
+      \(row("training") { String(format: "%.1f s", $0.trainSeconds) })\
+      \(row("a step (median)") { String(format: "%.2f ms", $0.stepMsMedian) })\
+      \(row("images a second") { String(format: "%.0f", $0.imagesPerSecond) })\
+      \(row("operations, of dense training's") { String(format: "%.4f", $0.trainFlopsPerSample / $0.denseTrainFlopsPerSample) })\
+      \(row("resident memory, at most") { mebibytes($0.peakRssBytes) })\
+      \(row("weights, gradients, optimizer state") { mebibytes($0.weightStateBytes) })\
+      \(row("largest weight-side buffer") { mebibytes($0.largestWeightBufferBytes) })\
+      \(row("exploration rate") { $0.explorationRate.map { String(format: "%.4f", $0) } })\
+      \(phases.map { phase in row("time: \(phase.escaped)") { $0.phaseSeconds?[phase].map { String(format: "%.2f s", $0) } } }.joined())\
+      </table></div>
+      \(unfinished)
+      """
+  }
+
+  private var phases: [String] {
+    Set(runs.flatMap { $0.result?.phaseSeconds.map { Array($0.keys) } ?? [] }).sorted()
+  }
+
+  private func series(_ points: (RunRecord) -> [(x: Double, y: Double)]) -> [LineChart.Series] {
+    runs.enumerated().map { LineChart.Series(name: $1.name, color: $0, points: points($1)) }
+  }
+
+  private var curves: String {
+    let losses = series { $0.steps.map { ($0.epoch, $0.trainLoss) } }
+    let faint = losses.map { LineChart.Series(name: $0.name, color: $0.color, points: $0.points, isFaint: true) }
+    let smooth = losses.map {
+      LineChart.Series(name: $0.name, color: $0.color, points: Self.runningMean($0.points))
+    }
+    let charts = [
+      LineChart(title: "Training loss", xLabel: "epoch", series: faint + smooth),
+      LineChart(
+        title: "Test accuracy", xLabel: "epoch",
+        series: series { $0.epochs.map { (Double($0.epoch), $0.testAccuracy) } }),
+      LineChart(
+        title: "Test accuracy against training time", xLabel: "seconds", series: series { $0.accuracyOverTime }),
+      LineChart(
+        title: "Test loss", xLabel: "epoch", series: series { $0.epochs.map { (Double($0.epoch), $0.testLoss) } }),
+      LineChart(
+        title: "Learning rate", xLabel: "epoch", series: series { $0.steps.map { ($0.epoch, $0.learningRate) } }),
+      LineChart(
+        title: "Images a second", xLabel: "epoch", series: series { $0.steps.map { ($0.epoch, $0.imagesPerSecond) } }),
+    ]
+    return "<h2>Curves</h2><div class=\"charts\">\n\(charts.map(\.html).joined())</div>\n"
+  }
+
+  /// The mean of each point and those of a fiftieth of the curve before it.
+  private static func runningMean(_ points: [(x: Double, y: Double)]) -> [(x: Double, y: Double)] {
+    let window = max(1, points.count / 50)
+    var sum = 0.0
+    return points.indices.map { i in
+      sum += points[i].y
+      if i >= window { sum -= points[i - window].y }
+      return (points[i].x, sum / Double(min(i + 1, window)))
+    }
+  }
+
+  private var topology: String {
+    guard runs.contains(where: { !$0.updates.isEmpty }) else { return "" }
+    let charts = [
+      LineChart(
+        title: "Connections moved an update, of all", xLabel: "step",
+        series: series { $0.updates.map { (Double($0.step), $0.moved) } }),
+      LineChart(
+        title: "Candidates a connection", xLabel: "step",
+        series: series { $0.updates.map { (Double($0.step), $0.candidatesPerConnection) } }),
+    ]
+    return "<h2>Topology</h2><div class=\"charts\">\n\(charts.map(\.html).joined())</div>\n"
+  }
+
+  private var structure: String { runs.map { StructureSection(run: $0, isOnly: runs.count == 1).html }.joined() }
+
+  private var settings: String {
+    let blocks = runs.map { run in
+      """
+      <details\(runs.count == 1 ? " open" : "")><summary>\(run.name.escaped)</summary>
+      <pre>\(run.configuration.escaped)</pre><pre>\(run.environment.escaped)</pre></details>
+
+      """
+    }
+    return "<h2>Settings and environment</h2>\n\(blocks.joined())"
+  }
+}
+
+extension RunRecord {
+  /// Accuracy after each epoch at the training time by then; where epochs did not record theirs, they share the whole equally.
+  fileprivate var accuracyOverTime: [(x: Double, y: Double)] {
+    epochs.enumerated().compactMap { i, epoch in
+      let shared = result.map { $0.trainSeconds * Double(i + 1) / Double(epochs.count) }
+      return (epoch.trainSeconds ?? shared).map { ($0, epoch.testAccuracy) }
+    }
+  }
+}
+
+extension RunRecord.Update {
+  private var connections: Int { layers.reduce(0) { $0 + $1.nnz } }
+  fileprivate var moved: Double { Double(layers.reduce(0) { $0 + $1.grown }) / Double(max(1, connections)) }
+  fileprivate var candidatesPerConnection: Double {
+    Double(layers.reduce(0) { $0 + $1.candidates }) / Double(max(1, connections))
+  }
+}

@@ -1,0 +1,28 @@
+import ArgumentParser
+import Espalier
+import EspalierCore
+import Foundation
+
+struct ReportCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "report", abstract: "Writes one HTML file with plots of one or several runs.")
+
+  @Argument(help: "Runs' folders.") var runs: [String]
+  @Option(help: "The file; by default RUN/report.html of a single run, else report.html.") var output: String?
+
+  func run() throws {
+    let report = Report(runs: try runs.map { try RunRecord(folder: $0) })
+    let path = output ?? (runs.count == 1 ? runs[0] + "/report.html" : "report.html")
+    try Self.write(report, to: path)
+    try Terminal.result(path)
+  }
+
+  /// Writes the page in place of what is there, at once.
+  static func write(_ report: Report, to path: String) throws {
+    do {
+      try Data(report.html.utf8).write(to: URL(fileURLWithPath: path), options: .atomic)
+    } catch {
+      throw EspalierError.write("\(path): cannot write: \(error.reason); choose another --output")
+    }
+  }
+}

@@ -1,0 +1,138 @@
+import EspalierCore
+import Foundation
+import FoundationXML
+import TestSupport
+import Testing
+
+@testable import Espalier
+
+/// Reports of runs' folders, written here as `train` writes them.
+@Suite struct ReportTests {
+  /// A run's folder with two logged steps, two epochs and one update; removed with the value.
+  final class Folder {
+    let path = FileManager.default.temporaryDirectory.path + "/report-\(UUID().uuidString)"
+
+    init(files: [String: String] = [:]) throws {
+      try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+      for (name, text) in Self.whole.merging(files, uniquingKeysWith: { $1 }) {
+        try text.write(toFile: path + "/" + name, atomically: true, encoding: .utf8)
+      }
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+
+    static let whole = [
+      "config.yaml": "model: mlp\ndataset: fashion-mnist\n",
+      "environment.json": #"{"processor": "A & B <fast>"}"#,
+      "metrics.jsonl": """
+      {"epoch":0.5,"images_per_second":1000,"learning_rate":0.1,"step":1,"train_loss":2}
+      {"epoch":1,"images_per_second":1000,"learning_rate":0.1,"step":2,"train_loss":1}
+      {"epoch":1,"test_accuracy":0.25,"test_loss":1.5}
+      {"epoch":2,"test_accuracy":0.75,"test_loss":0.5}
+
+      """,
+      "topology.jsonl": """
+      {"fraction":0.2,"grown":4,"nnz":20,"seconds":0.1,"step":1,"layers":[{"candidates":18,"empty_rows":0,"grown":3,"name":"a","nnz":12,"pruned":3},{"candidates":2,"empty_rows":1,"grown":1,"name":"b","nnz":8,"pruned":1}]}
+
+      """,
+    ]
+  }
+
+  /// Checks that the page's tags close, and gathers its polylines.
+  final class Reader: NSObject, XMLParserDelegate {
+    var polylines: [[String: String]] = []
+    var elements: Set<String> = []
+
+    init(_ html: String) throws {
+      super.init()
+      let body = html.replacing("<!DOCTYPE html>", with: "").replacing(#"<meta charset="utf-8">"#, with: "")
+        .replacing(/<meta name="[^"]*" content="[^"]*">/, with: "").replacing("<details open>", with: "<details>")
+      let parser = XMLParser(data: Data(body.utf8))
+      parser.delegate = self
+      guard parser.parse() else { throw parser.parserError ?? EspalierError.invariant("no page") }
+    }
+
+    func parser(
+      _ parser: XMLParser, didStartElement name: String, namespaceURI: String?, qualifiedName: String?,
+      attributes: [String: String]
+    ) {
+      elements.insert(name)
+      if name == "polyline" { polylines.append(attributes) }
+    }
+  }
+
+  @Test func thePageIsWellFormedAndStandsAlone() throws {
+    let folder = try Folder()
+    let run = try RunRecord(folder: folder.path)
+    let html = Report(runs: [run, run]).html
+    let page = try Reader(html)
+    #expect(page.elements.isDisjoint(with: ["script", "link", "img", "iframe"]))
+    #expect(!html.contains("http:") && !html.contains("https:") && !html.contains("url("))
+    #expect(html.contains("A &amp; B &lt;fast&gt;"))
+    #expect(html.contains("prefers-color-scheme: dark"))
+    // Loss (faint and smooth), accuracy, test loss, rate, images a second, moved, candidates: for each run. No result, so no curve over time.
+    #expect(page.polylines.count == 2 * 8)
+  }
+
+  @Test func curvesGoWhereTheirPointsAre() throws {
+    let chart = LineChart(
+      title: "a < b", xLabel: "x", series: [.init(name: "s", color: 9, points: [(0, 1), (5, .nan), (10, 3)])])
+    let page = try Reader("<p>" + chart.html + "</p>")
+    // The plane lies between x = 58 and 548, y = 222 and 12.
+    #expect(page.polylines.map { $0["points"] } == ["58.0,222.0 548.0,12.0"])
+    #expect(page.polylines.map { $0["class"] } == ["c1"])
+    #expect(LineChart(title: "none", xLabel: "x", series: []).html.isEmpty)
+  }
+
+  @Test func updatesAreAddedUpOverLayers() throws {
+    let folder = try Folder()
+    let html = Report(runs: [try RunRecord(folder: folder.path)]).html
+    #expect(html.contains("1, 0.2<"), "4 of 20 connections moved at step 1")
+    #expect(html.contains("1, 1<"), "20 candidates for 20 connections")
+  }
+
+  @Test func histogramsCountEveryValue() {
+    let few = Histogram([0, 3, 3, 1], bins: 24)
+    #expect(few.counts == [1, 1, 0, 2] && few.binWidth == 1 && few.zeros == 1 && few.maximum == 3 && few.mean == 1.75)
+    let many = Histogram(Array(0..<100), bins: 10)
+    #expect(many.binWidth == 10 && many.counts == [Int](repeating: 10, count: 10))
+    #expect(Histogram([], bins: 4).counts == [0])
+  }
+
+  @Test func aLayerIsPicturedConnectionByConnection() throws {
+    let meter = AllocationMeter(gamma: 1)
+    let structure = try SparseStructure(
+      rows: 2, columns: 128, connections: [(0, 0), (0, 1), (1, 127)], meter: meter)
+    let matrix = SparseMatrix(name: "a", structure: structure, meter: meter)
+    let picture = LayerPicture(matrix)
+    #expect(picture.width == 64 && picture.height == 2)
+    #expect(picture.cells.enumerated().filter { $1 > 0 }.map { [$0, $1] } == [[0, 2], [127, 1]])
+    #expect(picture.fanIn.counts == [0, 1, 1] && picture.fanOut.counts == [125, 3])
+  }
+
+  @Test func aLineBeingWrittenIsLeftOut() throws {
+    let cut = Folder.whole["metrics.jsonl"].map { $0 + #"{"epoch":2,"tra"# }
+    let folder = try Folder(files: ["metrics.jsonl": try #require(cut)])
+    let run = try RunRecord(folder: folder.path)
+    #expect(run.steps.count == 2 && run.epochs.count == 2 && run.result == nil)
+  }
+
+  @Test(arguments: [
+    ("metrics.jsonl", "{\"epoch\":1,\"tra\n"), ("topology.jsonl", "[]\n"), ("result.json", "{}"),
+  ])
+  func damageIsNamed(file: String, text: String) throws {
+    let folder = try Folder(files: [file: text])
+    let error = #expect(throws: EspalierError.self) { try RunRecord(folder: folder.path) }
+    #expect(error?.kind == .input && error?.message.hasPrefix(folder.path + "/" + file) == true)
+  }
+
+  @Test func otherFoldersAreRefused() {
+    let error = #expect(throws: EspalierError.self) { try RunRecord(folder: "/nowhere/at/all") }
+    #expect(error?.kind == .input && error?.message.contains("config.yaml") == true)
+  }
+
+  @Test func syntheticDataIsCalledSo() throws {
+    let folder = try Folder(files: ["config.yaml": "model: mlp\ndataset: synthetic\n"])
+    #expect(Report(runs: [try RunRecord(folder: folder.path)]).html.contains("synthetic) data, whose accuracy"))
+  }
+}
