@@ -80,7 +80,7 @@ size_t esp_candidate_subset(esp_random_key key, const esp_csr *active, const esp
                             uint32_t *restrict column_indices);
 
 /// S := the first `count` distinct inactive pairs (o, i) of a sequence with o ~ outputs, i ~ inputs (NULL: uniform), or
-/// as many of them as come in rounds of at most `count` draws before 16 rounds are over: where few pairs hold nearly
+/// as many of them as come in rounds of at most `count` draws before 64 rounds are over: where few pairs hold nearly
 /// all of the mass.
 ///
 /// row_starts [rows + 1], column_indices [count]; keys [count] and workspace [count]. Returns |S|.

@@ -26,7 +26,7 @@ size_t esp_exact_subset(esp_random_key key, const esp_csr *active, const esp_ali
   const esp_random_key column_key = column_stream(key);
   uint64_t drawn = 0;
   size_t have = 0;
-  for (int round = 0; round < 16 && have < count; round++) {
+  for (int round = 0; round < 64 && have < count; round++) {
     size_t fresh = have;
     for (size_t missing = count - have; missing > 0; missing--, drawn++) {
       const size_t row = alias_draw(outputs, rows, key, drawn), column = alias_draw(inputs, columns, column_key, drawn);

@@ -45,7 +45,7 @@ extension SparseStructure {
   }
 
   /// The first `count` distinct connections of a sequence of pairs (row, column) that this structure lacks; fewer where so few
-  /// pairs hold nearly all of the distribution that 16 rounds of drawing do not find them.
+  /// pairs hold nearly all of the distribution that 64 rounds of drawing do not find them.
   ///
   /// - Precondition: count <= rows * columns - nnz.
   /// - Complexity: O(count log(nnz / rows) + rows) a round.
