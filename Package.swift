@@ -34,7 +34,7 @@ let package = Package(
     kernels("EspRuntime", "Runtime"),
     kernels("EspSparseMatmul", "SparseMatmul", dependencies: ["EspRuntime"]),
     kernels("EspSparseConv", "SparseConv", dependencies: ["EspSparseMatmul"]),
-    kernels("EspSampling", "Sampling", dependencies: ["EspSparseMatmul"]),
+    kernels("EspSampling", "Sampling", dependencies: ["EspSparseConv"]),
     kernels("EspLayers", "Layers", dependencies: ["EspSampling"]),
     kernels("EspImages", "Images", dependencies: ["EspRuntime", "EspLibJPEG", "EspLibPNG"]),
     kernels("EspDense", "Dense", dependencies: ["EspSparseConv", "EspOpenBLAS"]),

@@ -13,10 +13,11 @@ struct RunConfiguration: Codable, Hashable {
   var dataset = "fashion-mnist"
   var dataDir: String?
   var method = Method.gse
-  var guide = "uniform"
+  var guide = Guide.uniform
   var scope = SelectionScope.local
   var updateMode = UpdateMode.replace
   var sparsity = 0.9
+  var initialSparsity: Double?
   var distribution = DistributionName.erdosRenyi
   var gamma = 1.0
   var alpha = 0.2
@@ -47,8 +48,6 @@ struct RunConfiguration: Codable, Hashable {
   var logEvery = 1
   var validation = 0.0
 
-  enum Method: String, Codable, CaseIterable { case gse, `static`, set, dense }
-
   enum DistributionName: String, Codable, CaseIterable {
     case erdosRenyi = "erdos-renyi"
     case erk, uniform
@@ -67,7 +66,9 @@ struct RunConfiguration: Codable, Hashable {
     case dataDir = "data-dir"
     case method, guide, scope
     case updateMode = "update-mode"
-    case sparsity, distribution, gamma, alpha
+    case sparsity
+    case initialSparsity = "initial-sparsity"
+    case distribution, gamma, alpha
     case updateEvery = "update-every"
     case updateUntil = "update-until"
     case epochs

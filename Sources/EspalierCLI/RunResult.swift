@@ -78,7 +78,7 @@ struct RunResult: Codable {
     dataset = configuration.dataset
     synthetic = configuration.dataset == "synthetic"
     method = configuration.method.rawValue
-    guide = configuration.guide
+    guide = configuration.guide.rawValue
     seed = configuration.seed
     threads = configuration.threads
     epochs = result.epochs

@@ -48,16 +48,11 @@ struct TrainingSession {
     let timetable = try TrainingTimetable(configuration.trainingOptions, trainingSamples: dataset.train.count)
     let schedule = try timetable.updates(
       interval: configuration.updateEvery, until: configuration.updateUntil, alpha: configuration.alpha)
-    let updater: (any TopologyUpdater)? =
-      switch configuration.method {
-      case .gse: try GSE(schedule: schedule, gamma: configuration.gamma, scope: configuration.scope)
-      case .set: SET(schedule: schedule, scope: configuration.scope)
-      case .static, .dense: nil
-      }
     model = try Self.model(spec, configuration, random: random, context: context, checkpoint: checkpoint)
     trainer = try Trainer(
       model: model, dataset: dataset, normalization: description.normalization,
-      options: configuration.trainingOptions, updater: updater, updateMode: configuration.updateMode,
+      options: configuration.trainingOptions, updater: configuration.updater(for: model, schedule: schedule),
+      updateMode: configuration.updateMode,
       context: context)
   }
 
@@ -80,7 +75,7 @@ struct TrainingSession {
     }
     if let weights { return try Model(spec, weights: weights, random: random, context: context) }
     return try Model(
-      sparse: spec, sparsity: configuration.sparsity, distribution: configuration.distribution.distribution,
+      sparse: spec, sparsity: configuration.startSparsity, distribution: configuration.distribution.distribution,
       random: random, context: context)
   }
 }

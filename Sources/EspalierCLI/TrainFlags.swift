@@ -16,11 +16,13 @@ struct TrainFlags: ParsableArguments {
   @Option(help: "mlp only: units of the hidden layers, e.g. 512,512.") var hidden: String?
   @Option(help: "The data set: \(DatasetCatalog.names.joined(separator: ", ")).") var dataset: String?
   @Option(help: "The folder that holds the data set.") var dataDir: String?
-  @Option(help: "gse, static, set or dense.") var method: String?
-  @Option(help: "What guides exploration: uniform.") var guide: String?
+  @Option(help: "The method: \(RunConfiguration.Method.allCases.map(\.rawValue).joined(separator: ", ")).")
+  var method: String?
+  @Option(help: "gse only: what guides exploration: uniform, grabo or graest.") var guide: String?
   @Option(help: "Where connections compete: local (in their layer) or global.") var scope: String?
   @Option(help: "Whether an update takes the place of the optimizer's step: replace or add.") var updateMode: String?
   @Option(help: "Fraction of weights that do not exist: 0 <= s < 1.") var sparsity: Double?
+  @Option(help: "granet only: the sparsity that it begins with (0.5).") var initialSparsity: Double?
   @Option(help: "How layers share the connections: erdos-renyi, erk or uniform.") var distribution: String?
   @Option(help: "Candidates drawn a connection.") var gamma: Double?
   @Option(help: "Fraction of connections that the first update moves.") var alpha: Double?
@@ -84,11 +86,7 @@ struct TrainFlags: ParsableArguments {
 
   private func resolveMethod(_ run: inout RunConfiguration) throws {
     run.method = try choice(method, flag: "method", default: run.method, planned: Self.plannedMethods)
-    run.guide = guide ?? run.guide
-    guard run.guide == "uniform" else {
-      let known = ["grabo", "graest"].contains(run.guide) ? "is not in this version" : "is unknown"
-      throw EspalierError.usage("guide: '\(run.guide)' \(known); expected uniform")
-    }
+    run.guide = try choice(guide, flag: "guide", default: run.guide)
     run.scope = try choice(scope, flag: "scope", default: run.scope)
     run.updateMode = try choice(updateMode, flag: "update-mode", default: run.updateMode)
     run.distribution = try choice(distribution, flag: "distribution", default: run.distribution)
@@ -96,18 +94,20 @@ struct TrainFlags: ParsableArguments {
     guard run.sparsity >= 0, run.sparsity < 1 else {
       throw EspalierError.usage("sparsity: \(run.sparsity) is out of range; expected 0 <= sparsity < 1")
     }
+    if let initialSparsity, !(0...run.sparsity).contains(initialSparsity) {
+      throw EspalierError.usage(
+        "initial-sparsity: \(initialSparsity) is out of range; expected 0 to the sparsity, \(run.sparsity)")
+    }
+    run.initialSparsity = initialSparsity
     run.gamma = gamma ?? run.gamma
     guard run.gamma > 0, run.gamma <= 1000 else {
       throw EspalierError.usage("gamma: \(run.gamma) is out of range; expected above 0 and at most 1000")
     }
-    run.alpha = alpha ?? run.alpha
-    run.updateUntil = updateUntil ?? run.updateUntil
+    run.alpha = alpha ?? run.method.alpha
+    run.updateUntil = updateUntil ?? run.method.updateUntil
   }
 
-  private static let plannedMethods = [
-    "deepr", "dsr", "mest", "itop", "rigl", "snfs", "itop-rigl", "granet", "topkast", "snip", "grasp", "synflow",
-    "magnitude", "gradual", "lottery",
-  ]
+  private static let plannedMethods = ["topkast", "snip", "grasp", "synflow", "magnitude", "gradual", "lottery"]
 
   private func resolveSchedule(_ run: inout RunConfiguration, samples: Int) throws {
     run.optimizer = try choice(optimizer, flag: "optimizer", default: run.optimizer)
@@ -141,7 +141,9 @@ struct TrainFlags: ParsableArguments {
     run.checkpointEvery = checkpointEvery ?? timetable.stepsPerEpoch
     run.keep = keep ?? run.keep
     try run.validateCheckpoints()
-    run.updateEvery = try timetable.updates(interval: updateEvery, until: run.updateUntil, alpha: run.alpha).interval
+    run.updateEvery = try timetable.updates(
+      interval: updateEvery ?? run.method.interval(in: timetable), until: run.updateUntil, alpha: run.alpha
+    ).interval
   }
 
   /// The value that `text` names, or the default.

@@ -6,19 +6,26 @@ import Testing
 @Suite struct InvariantTests {
   static let sizes = [(rows: 6, columns: 8, count: 20), (1, 12, 3), (12, 1, 5), (5, 5, 25), (4, 9, 1), (10, 10, 51)]
 
-  private func run(_ updater: some TopologyUpdater, scope: SelectionScope, seed: UInt64) throws {
+  private func run(_ updater: some TopologyUpdater, isLocal: Bool, seed: UInt64) throws {
+    var updater = updater
     let meter = AllocationMeter()
     var random = LayerRandom(seed: seed)
     let layers = try makeLayers(Self.sizes, meter: meter, random: &random)
     let counts = layers.map(\.count)
+    let total = counts.reduce(0, +)
     var trackers = layers.map { ExplorationTracker($0.matrix) }
     var explored = layers.map { Set($0.matrix.structure.cells) }
+    var moved = 0
     for step in 1...1000 {
       let streams = CounterRandom(seed: seed)
+      let active = layers.reduce(0) { $0 + $1.count }
       let offered = try layers.map { layer in
-        let gradient = random.floats(layer.matrix.rows * layer.matrix.columns)
-        return try updater.candidates(
-          in: MadeUpProbe(weights: layer, gradient: gradient), step: step, random: streams)
+        var probe = MadeUpProbe(weights: layer, gradient: random.floats(layer.matrix.rows * layer.matrix.columns))
+        probe.connections = active
+        probe.sums = (
+          random.floats(layer.matrix.columns).map(Double.init), random.floats(layer.matrix.rows).map(Double.init)
+        )
+        return try updater.candidates(in: probe, step: step, random: streams)
       }
       let changes = try updater.changes(for: offered, step: step, random: streams)
       #expect(changes.count == layers.count)
@@ -29,6 +36,7 @@ import Testing
         try changes[i].grown.check(name: "grown")
         try trackers[i].add(changes[i].grown, to: layer.matrix)
         explored[i].formUnion(changes[i].grown.cells)
+        moved += changes[i].grownCount
         try layer.apply(changes[i])
         try layer.matrix.structure.check(name: layer.name)
         #expect(trackers[i].count == explored[i].count)
@@ -39,26 +47,50 @@ import Testing
           }
         }
       }
-      switch scope {
-      case .local: #expect(layers.map(\.count) == counts)
-      case .global:
-        #expect(layers.reduce(0) { $0 + $1.count } == counts.reduce(0, +))
-        #expect(layers.allSatisfy { $0.count >= 1 })
-      }
+      let expected = updater.connections(afterStep: step, startingWith: total)
+      #expect(layers.reduce(0) { $0 + $1.count } == expected)
+      #expect(layers.allSatisfy { $0.count >= 1 })
+      if isLocal { #expect(layers.map(\.count) == counts) }
     }
+    #expect(moved > 1000)
     try meter.check()
   }
 
   @Test(arguments: SelectionScope.allCases, [0.2, 0.8])
-  func gseKeepsThemOverAThousandUpdates(scope: SelectionScope, fraction: Double) throws {
+  func gseAndSETKeepThemOverAThousandUpdates(scope: SelectionScope, fraction: Double) throws {
     let schedule = UpdateSchedule(interval: 1, end: 1001, fraction: fraction)
-    try run(GSE(schedule: schedule, scope: scope), scope: scope, seed: 91)
+    try run(GSE(schedule: schedule, scope: scope), isLocal: scope == .local, seed: 91)
+    try run(SET(schedule: schedule, scope: scope), isLocal: scope == .local, seed: 92)
   }
 
-  @Test(arguments: SelectionScope.allCases, [0.2, 0.8])
-  func setKeepsThemOverAThousandUpdates(scope: SelectionScope, fraction: Double) throws {
-    let schedule = UpdateSchedule(interval: 1, end: 1001, fraction: fraction)
-    try run(SET(schedule: schedule, scope: scope), scope: scope, seed: 92)
+  @Test(arguments: [Guide.grabo, .graest], [GSE.SubsetSize.drawn, .exact])
+  func guidedGSEKeepsThem(guide: Guide, size: GSE.SubsetSize) throws {
+    let schedule = UpdateSchedule(interval: 1, end: 1001, fraction: 0.3)
+    try run(GSE(schedule: schedule, guide: guide, subsetSize: size), isLocal: true, seed: 93)
+  }
+
+  @Test(arguments: SelectionScope.allCases)
+  func rigLKeepsThem(scope: SelectionScope) throws {
+    let schedule = UpdateSchedule(interval: 1, end: 1001, fraction: 0.5, finalFraction: 0.05)
+    try run(RigL(schedule: schedule, scope: scope), isLocal: scope == .local, seed: 94)
+  }
+
+  @Test func rivalsKeepThem() throws {
+    let schedule = UpdateSchedule(interval: 1, end: 1001, fraction: 0.3)
+    try run(SET(schedule: schedule, rule: .original), isLocal: true, seed: 95)
+    try run(MEST(schedule: schedule), isLocal: true, seed: 96)
+    try run(DSR(schedule: schedule, threshold: 0.1), isLocal: false, seed: 97)
+    try run(SNFS(schedule: schedule), isLocal: false, seed: 98)
+  }
+
+  /// 105 connections fall to 40, at each update to the number that the cubic schedule gives.
+  @Test func graNetFollowsItsOwnBudget() throws {
+    let schedule = UpdateSchedule(interval: 1, end: 1001, fraction: 0.5)
+    let updater = try GraNet(schedule: schedule, startConnections: 105, finalConnections: 40)
+    #expect(updater.connections(afterStep: 0, startingWith: 105) == 105)
+    #expect(updater.connections(afterStep: 500, startingWith: 105) == 40 + 8)  // 65 / 8
+    #expect(updater.connections(afterStep: 1000, startingWith: 105) == 40)
+    try run(updater, isLocal: false, seed: 99)
   }
 }
 

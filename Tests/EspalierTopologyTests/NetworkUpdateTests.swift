@@ -26,6 +26,8 @@ private struct IntegerNetwork {
     return SparseParameter(matrix: matrix, index: index)
   }
 
+  var layers: [SparseParameter] { [convolution, linear] }
+
   mutating func integers(samples: Int, channels: Int, side: Int = 1) -> OracleTensor {
     let count = samples * channels * side * side
     return OracleTensor(
@@ -68,12 +70,14 @@ private struct IntegerNetwork {
 
   /// One update through the tape.
   func update(_ updater: some TopologyUpdater, step: Int, _ x: OracleTensor, _ delta: OracleTensor) throws {
+    var updater = updater
+    let connections = layers.reduce(0) { $0 + $1.count }
     let tape = Tape(context: context, mode: .training(step: step))
     tape.computesSparseGradients = false
     var offered = [LayerCandidates?](repeating: nil, count: 2)
-    tape.gradientSiteVisitor = { site in
+    tape.gradientSiteVisitor = { [updater] site in
       offered[site.parameter.index] = try updater.candidates(
-        in: SiteProbe(site: site), step: step, random: CounterRandom(seed: 82))
+        in: SiteProbe(site: site, networkConnections: connections), step: step, random: CounterRandom(seed: 82))
     }
     let convolved = try tape.sparseConvolution(
       Variable(activations(x)), weight: convolution, bias: nil, geometry: ConvolutionGeometry(kernel: 3, padding: 1))
@@ -119,6 +123,28 @@ private struct IntegerNetwork {
     try network.context.meter.check()
   }
 
+  /// Streamed through the tape, in tiles, RigL picks exactly what a dense gradient in Double and a sort pick.
+  @Test(arguments: SelectionScope.allCases)
+  func rigLEqualsADenseReferenceThroughTheTape(scope: SelectionScope) throws {
+    var network = try IntegerNetwork(threads: 2)
+    let updater = RigL(schedule: Self.schedule, scope: scope)
+    var returned = 0
+    for step in 1..<40 {
+      for layer in network.layers { layer.writeNumbers(&network.random, integers: true) }
+      let x = network.integers(samples: 9, channels: 2, side: 4)
+      let delta = network.integers(samples: 9, channels: 5)
+      let gradients = network.denseGradients(x, delta)
+      let reference = DenseRegrowth(network.layers, gradients, scope: scope) { active in
+        (0, Int((Self.schedule.fraction(at: step) * Double(active)).rounded(.up)))
+      }
+      returned += reference.returned
+      try network.update(updater, step: step, x, delta)
+      #expect(network.layers.map { $0.matrix.structure.cells } == reference.cells)
+    }
+    #expect(returned > 0)
+    try network.context.meter.check()
+  }
+
   /// Structures, weights, momenta and gradients do not depend on the number of threads.
   @Test(arguments: SelectionScope.allCases)
   func updatesDoNotDependOnThreads(scope: SelectionScope) throws {
@@ -142,12 +168,18 @@ private struct IntegerNetwork {
       }
       return trace
     }
-    let gse = try GSE(schedule: Self.schedule, scope: scope)
-    let set = SET(schedule: Self.schedule, scope: scope)
-    let (gseTrace, setTrace) = (try run(gse, threads: 1), try run(set, threads: 1))
-    for threads in [2, 3] {
-      #expect(try run(gse, threads: threads) == gseTrace)
-      #expect(try run(set, threads: threads) == setTrace)
+    let updaters: [any TopologyUpdater] = [
+      try GSE(schedule: Self.schedule, scope: scope),
+      try GSE(schedule: Self.schedule, guide: .grabo, scope: scope),
+      try GSE(schedule: Self.schedule, guide: .graest, scope: scope, subsetSize: .exact),
+      SET(schedule: Self.schedule, scope: scope), RigL(schedule: Self.schedule, scope: scope),
+      MEST(schedule: Self.schedule), DSR(schedule: Self.schedule, threshold: 0.2),
+      try SNFS(schedule: Self.schedule),
+      try GraNet(schedule: Self.schedule, startConnections: 80, finalConnections: 40),
+    ]
+    for updater in updaters {
+      let trace = try run(updater, threads: 1)
+      for threads in [2, 3] { #expect(try run(updater, threads: threads) == trace, "\(updater)") }
     }
   }
 }

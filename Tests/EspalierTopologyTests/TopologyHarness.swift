@@ -8,6 +8,16 @@ struct MadeUpProbe: LayerProbe {
   let weights: SparseParameter
   /// [rows * columns]
   let gradient: [Float]
+  var connections: Int?
+  /// Activity of inputs and outputs.
+  var sums: (inputs: [Double], outputs: [Double])?
+
+  init(weights: SparseParameter, gradient: [Float]) {
+    self.weights = weights
+    self.gradient = gradient
+  }
+
+  var networkConnections: Int { connections ?? weights.count }
 
   func gradients(at connections: SparseStructure) -> MeteredBuffer<Float> {
     let result = MeteredBuffer<Float>(
@@ -15,11 +25,36 @@ struct MadeUpProbe: LayerProbe {
     for (i, cell) in connections.cells.enumerated() { result[i] = gradient[cell] }
     return result
   }
+
+  func activity(_ measure: ActivityMeasure) -> LayerActivity {
+    func buffer(_ sums: [Double]) -> MeteredBuffer<Double> {
+      let result = MeteredBuffer<Double>(
+        count: sums.count, tag: .candidates, site: weights.matrix.site, meter: weights.matrix.meter)
+      for (i, sum) in sums.enumerated() { result[i] = sum }
+      return result
+    }
+    return LayerActivity(inputs: buffer(sums?.inputs ?? []), outputs: buffer(sums?.outputs ?? []))
+  }
+
+  /// Two rows at a time.
+  func forEachGradientTile(_ body: (GradientTile) throws -> Void) rethrows {
+    let (rows, columns) = (weights.matrix.rows, weights.matrix.columns)
+    for first in stride(from: 0, to: rows, by: 2) {
+      let tile = first..<min(rows, first + 2)
+      try gradient.withUnsafeBufferPointer {
+        try body(
+          GradientTile(
+            rows: tile, columns: columns,
+            gradients: UnsafeBufferPointer(rebasing: $0[tile.lowerBound * columns..<tile.upperBound * columns])))
+      }
+    }
+  }
 }
 
 /// A layer in the backward pass of a tape.
 struct SiteProbe: LayerProbe {
   let site: any GradientSite
+  let networkConnections: Int
   var weights: SparseParameter { site.parameter }
 
   func gradients(at connections: SparseStructure) -> MeteredBuffer<Float> {
@@ -28,6 +63,10 @@ struct SiteProbe: LayerProbe {
     site.computeGradients(at: connections, into: result)
     return result
   }
+
+  func activity(_ measure: ActivityMeasure) -> LayerActivity { site.activity(measure) }
+
+  func forEachGradientTile(_ body: (GradientTile) throws -> Void) rethrows { try site.forEachGradientTile(body) }
 }
 
 extension SparseStructure {

@@ -108,7 +108,7 @@ private func candidateSubset(_ key: esp_random_key, _ active: Structure, draws: 
   var rowStarts = guarded64(active.rows + 1)
   var columnIndices = guarded(room)
   let count = active.withCSR {
-    esp_candidate_subset(key, $0, UInt64(draws), &rowCounts, &rowScratch, &rowStarts, &columnIndices)
+    esp_candidate_subset(key, $0, nil, nil, UInt64(draws), &rowCounts, &rowScratch, &rowStarts, &columnIndices)
   }
   expectGuard(rowCounts)
   expectGuard(rowScratch)

@@ -29,6 +29,9 @@ uint64_t esp_random_below(esp_random_key key, uint64_t index, uint64_t n);
 /// blocks differ).
 void esp_random_uniform_f32(esp_random_key key, uint64_t first, size_t n, float low, float high, float *out);
 
+/// out[i] := normal with mean 0 and the given deviation (Box-Muller), from Philox block first + i of the stream.
+void esp_random_normal_f32(esp_random_key key, uint64_t first, size_t n, double deviation, float *out);
+
 /// permutation := a uniformly random permutation of 0 ..< n (Fisher-Yates).
 void esp_random_permutation(esp_random_key key, size_t n, uint32_t *permutation);
 
@@ -44,16 +47,47 @@ void esp_random_structure(esp_random_key key, size_t rows, size_t columns, size_
                           uint64_t *restrict workspace, uint64_t *restrict row_starts,
                           uint32_t *restrict column_indices);
 
-/// S := unique(`draws` pairs (o, i), o and i uniform) \ active.   (GSE, Algorithm 2, line "S <- unique(...) minus A".)
+/// A discrete distribution over 0 ..< n to draw from in O(1): the alias method (Vose, IEEE TSE 17(9), 1991).
+/// A draw chooses i uniformly and keeps it with probability threshold[i], else takes alias[i].
+typedef struct esp_alias {
+  size_t n;
+  const double *threshold;  // [n]
+  const uint32_t *alias;    // [n]
+} esp_alias;
+
+/// Builds the table that draws i with probability |weights[i]| / sum |weights|; uniform where the sum is zero or not
+/// finite.
+///
+/// threshold [n], alias [n], workspace [n]. An entry of weight zero is never drawn from a sum above zero.
+/// Requires n < 2^32. Cost: O(n).
+void esp_alias_build(const double *weights, size_t n, double *restrict threshold, uint32_t *restrict alias,
+                     uint32_t *restrict workspace);
+
+/// Draw number `index` of the stream: from an uniform table the same as esp_random_below(key, index, n).
+size_t esp_alias_draw(const esp_alias *table, esp_random_key key, uint64_t index);
+
+/// S := unique(`draws` pairs (o, i), o ~ outputs, i ~ inputs) \ active. (GSE, Algorithm 2, line "S <- unique(...) minus
+/// A".) Where outputs or inputs is NULL, that side is uniform.
 ///
 /// Row counts are drawn first, then each row's columns, so that nothing larger than a row is sorted.
 /// row_counts [rows] and row_scratch [columns] are workspace; row_starts [rows + 1]; column_indices has room for
 /// min(draws, rows * columns - nnz(active)) entries. Columns ascend within rows. Returns |S|.
 /// `key` is used with its stream for rows; the columns come from the stream key.stream ^ 0x80000000.
 /// Cost: O(draws log(draws / rows) + nnz + rows).
-size_t esp_candidate_subset(esp_random_key key, const esp_csr *active, uint64_t draws, uint32_t *restrict row_counts,
+size_t esp_candidate_subset(esp_random_key key, const esp_csr *active, const esp_alias *outputs,
+                            const esp_alias *inputs, uint64_t draws, uint32_t *restrict row_counts,
                             uint32_t *restrict row_scratch, uint64_t *restrict row_starts,
                             uint32_t *restrict column_indices);
+
+/// S := the first `count` distinct inactive pairs (o, i) of a sequence with o ~ outputs, i ~ inputs (NULL: uniform), or
+/// as many of them as come in rounds of at most `count` draws before 64 rounds are over: where few pairs hold nearly
+/// all of the mass.
+///
+/// row_starts [rows + 1], column_indices [count]; keys [count] and workspace [count]. Returns |S|.
+/// Keys as in esp_candidate_subset. Cost: O(count log(nnz / rows) + rows), times the rounds.
+size_t esp_exact_subset(esp_random_key key, const esp_csr *active, const esp_alias *outputs, const esp_alias *inputs,
+                        size_t count, uint64_t *restrict keys, uint64_t *restrict workspace,
+                        uint64_t *restrict row_starts, uint32_t *restrict column_indices);
 
 /// S := a uniformly random set of exactly `count` inactive connections of `active`.  (SET's growth.)
 ///
@@ -94,5 +128,29 @@ esp_cut esp_select_cut(const esp_segment *segments, size_t segment_count, size_t
 /// Writes to `selected` the ascending indices of the entries of values [n] that `cut` selects, and takes the ties it
 /// uses off cut->ties, so that calls for the segments in order select exactly k in all. Returns how many it wrote.
 size_t esp_collect(const float *values, size_t n, esp_cut *cut, esp_order order, uint32_t *restrict selected);
+
+// ---- Top-k of a stream ----------------------------------------------------------------------------------------------
+
+/// The k largest magnitudes at inactive connections among those shown so far, and up to capacity - k later ones that
+/// have yet to be compared.
+typedef struct esp_stream {
+  size_t k, capacity, count;  // k < capacity, unless the stream has at most k entries
+  uint32_t threshold;         // the k-th largest magnitude's bits when entries were last compared
+  int is_full;                // whether k entries have been compared
+  float *values;              // [capacity]
+  uint64_t *keys;             // [capacity], row * columns + column, ascending
+  uint32_t *selected;         // [k], workspace
+  uint64_t *histogram;        // [2048], workspace
+} esp_stream;
+
+/// Shows the stream the rows [first, first + rows) of a gradient, row by row in ascending order, and copies the
+/// gradients of active connections to active_gradients [nnz].
+///
+/// gradients [rows, columns]. Cost: O(rows * columns), amortised.
+void esp_stream_rows(esp_stream *stream, const esp_csr *active, size_t first, size_t rows,
+                     const float *restrict gradients, float *restrict active_gradients);
+
+/// Keeps the k largest, ties the first in order of keys, in ascending order of keys.
+void esp_stream_compact(esp_stream *stream);
 
 #endif

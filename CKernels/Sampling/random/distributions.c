@@ -24,6 +24,16 @@ void esp_random_uniform_f32(esp_random_key key, uint64_t first, size_t n, float 
   }
 }
 
+void esp_random_normal_f32(esp_random_key key, uint64_t first, size_t n, double deviation, float *out) {
+  const double two_pi = 6.283185307179586;
+  for (size_t i = 0; i < n; i++) {
+    const philox_block block = random_block(key, first + i);
+    const uint64_t radius = block.c0 | (uint64_t)block.c1 << 32, angle = block.c2 | (uint64_t)block.c3 << 32;
+    const double u = (double)((radius >> 11) + 1) * 0x1p-53, v = (double)(angle >> 11) * 0x1p-53;
+    out[i] = (float)(deviation * sqrt(-2 * log(u)) * cos(two_pi * v));
+  }
+}
+
 void esp_random_permutation(esp_random_key key, size_t n, uint32_t *permutation) {
   assert(n <= (size_t)1 << 32);
   for (size_t i = 0; i < n; i++) permutation[i] = (uint32_t)i;

@@ -4,10 +4,7 @@
 #include "random/philox.h"
 #include "subset.h"
 
-/// out := the union of two ascending lists, of which b may repeat itself.
-/// Returns its size.
-static size_t merge_unique(const uint64_t *a, size_t a_count, const uint64_t *b, size_t b_count,
-                           uint64_t *restrict out) {
+size_t esp_merge_unique(const uint64_t *a, size_t a_count, const uint64_t *b, size_t b_count, uint64_t *restrict out) {
   size_t i = 0, j = 0, n = 0;
   while (i < a_count || j < b_count) {
     const int take_a = j == b_count || (i < a_count && a[i] <= b[j]);
@@ -27,7 +24,7 @@ void esp_draw_distinct(esp_random_key key, uint64_t n, size_t count, uint64_t *r
   for (size_t have = 0; have < count;) {
     for (size_t i = have; i < count; i++) keys[i] = random_below(key, drawn++, n);
     esp_sort_u64(keys + have, count - have, workspace);
-    have = merge_unique(keys, have, keys + have, count - have, workspace);
+    have = esp_merge_unique(keys, have, keys + have, count - have, workspace);
     memcpy(keys, workspace, have * sizeof *keys);
   }
 }

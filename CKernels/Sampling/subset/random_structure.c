@@ -2,10 +2,8 @@
 
 #include "subset.h"
 
-/// The structure whose connections are the ascending keys row * columns +
-/// column.
-static void emit_keys(const uint64_t *keys, size_t rows, size_t columns, size_t count, uint64_t *restrict row_starts,
-                      uint32_t *restrict column_indices) {
+void esp_emit_keys(const uint64_t *keys, size_t rows, size_t columns, size_t count, uint64_t *restrict row_starts,
+                   uint32_t *restrict column_indices) {
   size_t k = 0;
   row_starts[0] = 0;
   for (size_t o = 0; o < rows; o++) {
@@ -44,5 +42,5 @@ void esp_random_structure(esp_random_key key, size_t rows, size_t columns, size_
   if (complement)
     emit_complement(keys, rows, columns, drawn, row_starts, column_indices);
   else
-    emit_keys(keys, rows, columns, drawn, row_starts, column_indices);
+    esp_emit_keys(keys, rows, columns, drawn, row_starts, column_indices);
 }

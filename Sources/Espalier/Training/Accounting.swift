@@ -1,7 +1,7 @@
 import EspalierCore
 
-/// Counts a run's training operations a sample: forward, input gradient and weight gradient of the connections, and on update steps the
-/// candidates' gradients (Evci et al. 2020, appendix; a multiply-add counts 2).
+/// Counts a run's training operations a sample: forward, input gradient and weight gradient of the connections, and on update steps
+/// what the updater looked at: gradients of candidates or of whole layers, activity sums (Evci et al. 2020, appendix; a multiply-add counts 2).
 struct FlopCounter {
   private let model: Model
   private(set) var total: Double
@@ -25,8 +25,7 @@ struct FlopCounter {
       total += 3 * forward
       return
     }
-    let explored = Double(model.spec.forwardFlops(connections: update.candidateCounts))
-    total += (update.mode == .add ? 3 : 2) * forward + explored
+    total += (update.mode == .add ? 3 : 2) * forward + update.exploredFlops
   }
 }
 

@@ -3,13 +3,15 @@ import EspalierTopology
 
 /// Lets an updater look at the layers during backward passes and carries out its changes.
 final class TopologyStep {
-  private let updater: any TopologyUpdater
+  private var updater: any TopologyUpdater
   private let mode: UpdateMode
   private let model: Model
   private let random: CounterRandom
   private let context: ComputeContext
-  private let connections: Int
+  private var connections: Int
   var exploration: [ExplorationTracker]
+  /// What changes after optimizer steps came to since the last record.
+  private var sinceRecord: [(grown: Int, pruned: Int)]
 
   init(
     updater: any TopologyUpdater, mode: UpdateMode, model: Model, random: CounterRandom, context: ComputeContext
@@ -24,6 +26,21 @@ final class TopologyStep {
     self.context = context
     connections = model.connections
     exploration = model.sparseParameters.map { ExplorationTracker($0.matrix) }
+    sinceRecord = model.sparseParameters.map { _ in (0, 0) }
+  }
+
+  /// What the rest of a run depends on beside the layers: for checkpoints.
+  var snapshot: TopologySnapshot {
+    get {
+      TopologySnapshot(
+        updater: updater.state, connections: connections, grown: sinceRecord.map(\.grown),
+        pruned: sinceRecord.map(\.pruned))
+    }
+    set {
+      updater.state = newValue.updater
+      connections = newValue.connections
+      sinceRecord = zip(newValue.grown, newValue.pruned).map { ($0, $1) }
+    }
   }
 
   /// Connections ever active in any layer.
@@ -39,6 +56,8 @@ final class TopologyStep {
     let step: Int
     let mode: UpdateMode
     fileprivate var candidates: [LayerCandidates?]
+    /// Floating-point operations a sample that the updater asked of the layers.
+    fileprivate(set) var exploredFlops = 0.0
     fileprivate let owner: TopologyStep
     fileprivate let started = ContinuousClock.now
 
@@ -49,9 +68,6 @@ final class TopologyStep {
       candidates = [LayerCandidates?](repeating: nil, count: owner.model.sparseParameters.count)
     }
 
-    /// Candidates of each layer, in order.
-    var candidateCounts: [Int] { candidates.map { $0?.connections.count ?? 0 } }
-
     func finish() throws -> UpdateRecord { try owner.apply(self) }
   }
 
@@ -60,11 +76,33 @@ final class TopologyStep {
     guard updater.schedule.isUpdate(step: step) else { return nil }
     let update = Update(step: step, owner: self)
     tape.computesSparseGradients = mode == .add
-    tape.gradientSiteVisitor = { [updater, random, context] site in
+    let connections = model.connections
+    tape.gradientSiteVisitor = { [updater, random] site in
       update.candidates[site.parameter.index] = try updater.candidates(
-        in: Probe(site: site, meter: context.meter), step: step, random: random)
+        in: Probe(site: site, networkConnections: connections, update: update), step: step, random: random)
     }
     return update
+  }
+
+  /// After an optimizer step: what the updater does at every step. Returns a record at the schedule's interval, if it does anything.
+  func didStep(_ step: Int, learningRate: Double) throws -> UpdateRecord? {
+    let started = ContinuousClock.now
+    let parameters = model.sparseParameters
+    guard
+      let changes = try updater.changes(
+        afterStep: step, of: parameters, learningRate: learningRate, random: random)
+    else { return nil }
+    for (i, (parameter, change)) in zip(parameters, changes).enumerated()
+    where change.prunedCount > 0 || change.grownCount > 0 {
+      try exploration[i].add(change.grown, to: parameter.matrix)
+      try parameter.apply(change, threads: context.threads)
+      sinceRecord[i].grown += change.grownCount
+      sinceRecord[i].pruned += change.prunedCount
+    }
+    try checkBudget(step: step)
+    guard (step + 1) % updater.schedule.interval == 0 else { return nil }
+    defer { sinceRecord = parameters.map { _ in (0, 0) } }
+    return record(step: step, since: started) { (0, sinceRecord[$0].grown, sinceRecord[$0].pruned) }
   }
 
   private func apply(_ update: Update) throws -> UpdateRecord {
@@ -73,37 +111,69 @@ final class TopologyStep {
       throw EspalierError.invariant("update at step \(update.step + 1): a sparse layer saw no gradient")
     }
     let changes = try updater.changes(for: candidates, step: update.step, random: random)
-    var layers: [LayerUpdateRecord] = []
     for (i, (parameter, change)) in zip(model.sparseParameters, changes).enumerated() {
       try exploration[i].add(change.grown, to: parameter.matrix)
       try parameter.apply(change, threads: context.threads)
-      layers.append(
-        LayerUpdateRecord(
-          name: parameter.layerName, nnz: parameter.count, candidates: candidates[i].connections.count,
-          grown: change.grownCount, pruned: change.prunedCount, emptyRows: parameter.matrix.structure.emptyRows))
     }
-    guard model.connections == connections else {
-      throw EspalierError.invariant(
-        "update at step \(update.step + 1): \(model.connections) connections, expected \(connections)")
+    try checkBudget(step: update.step)
+    return record(step: update.step, since: update.started) {
+      (candidates[$0].examined, changes[$0].grownCount, changes[$0].prunedCount)
     }
-    try context.meter.check()
-    return UpdateRecord(
-      step: update.step + 1, fraction: updater.schedule.fraction(at: update.step),
-      seconds: (ContinuousClock.now - update.started).seconds, layers: layers)
   }
 
-  /// A layer in its backward pass, as updaters see it.
+  /// The updater's own budget, met exactly, and no buffer too large.
+  private func checkBudget(step: Int) throws {
+    let expected = updater.connections(afterStep: step, startingWith: connections)
+    guard model.connections == expected else {
+      throw EspalierError.invariant(
+        "update at step \(step + 1): \(model.connections) connections, expected \(expected)")
+    }
+    try context.meter.check()
+  }
+
+  private func record(
+    step: Int, since started: ContinuousClock.Instant,
+    _ moved: (_ layer: Int) -> (candidates: Int, grown: Int, pruned: Int)
+  ) -> UpdateRecord {
+    let layers = model.sparseParameters.enumerated().map { i, parameter in
+      let matrix = parameter.matrix
+      let (candidates, grown, pruned) = moved(i)
+      return LayerUpdateRecord(
+        name: parameter.layerName, nnz: parameter.count, candidates: candidates, grown: grown, pruned: pruned,
+        emptyRows: matrix.structure.emptyRows,
+        emptyColumns: matrix.structure.emptyColumns(site: matrix.site, meter: context.meter),
+        explorationRate: exploration[i].count.map { Double($0) / (Double(matrix.rows) * Double(matrix.columns)) })
+    }
+    return UpdateRecord(
+      step: step + 1, fraction: updater.schedule.fraction(at: step),
+      seconds: (ContinuousClock.now - started).seconds, layers: layers)
+  }
+
+  /// A layer in its backward pass, as updaters see it. Counts what they ask for.
   private struct Probe: LayerProbe {
     let site: any GradientSite
-    let meter: AllocationMeter
+    let networkConnections: Int
+    let update: Update
 
     var weights: SparseParameter { site.parameter }
 
     func gradients(at connections: SparseStructure) -> MeteredBuffer<Float> {
+      let matrix = weights.matrix
       let gradients = MeteredBuffer<Float>(
-        count: connections.count, tag: .candidates, site: weights.matrix.site, meter: meter)
+        count: connections.count, tag: .candidates, site: matrix.site, meter: matrix.meter)
       site.computeGradients(at: connections, into: gradients)
+      update.exploredFlops += 2 * Double(connections.count) * Double(site.positions)
       return gradients
+    }
+
+    func activity(_ measure: ActivityMeasure) -> LayerActivity {
+      update.exploredFlops += Double(site.activityFlops(measure))
+      return site.activity(measure)
+    }
+
+    func forEachGradientTile(_ body: (GradientTile) throws -> Void) rethrows {
+      update.exploredFlops += 2 * Double(weights.matrix.rows) * Double(weights.matrix.columns) * Double(site.positions)
+      try site.forEachGradientTile(body)
     }
   }
 }

@@ -9,6 +9,7 @@ extension Trainer {
     snapshot.updateMilliseconds = updateMilliseconds
     snapshot.flops = flops.total
     snapshot.flopPasses = flops.steps
+    snapshot.topology = topology?.snapshot
     return snapshot
   }
 
@@ -17,6 +18,7 @@ extension Trainer {
     progress = snapshot
     clock = StepClock(seconds: snapshot.seconds)
     flops = FlopCounter(model, total: snapshot.flops, steps: snapshot.flopPasses)
+    if let state = snapshot.topology { topology?.snapshot = state }
   }
 
   /// Of this process's steps; without any, what the last process measured.

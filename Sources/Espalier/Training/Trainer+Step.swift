@@ -17,9 +17,13 @@ extension Trainer {
       samples += loss.samples
       if update?.mode != .replace { accumulator.add(part: part, of: model.parameters, context: context) }
     }
-    let record = try update?.finish()
+    var record = try update?.finish()
     if record != nil { progress.updates += 1 }
-    if update?.mode != .replace { try moveWeights(step: step) }
+    if update?.mode != .replace {
+      try moveWeights(step: step)
+      let rewired = try topology?.didStep(step, learningRate: timetable.learningRate.rate(at: step))
+      record = record ?? rewired
+    }
     return (LossResult(total: total, correct: correct, samples: samples), record)
   }
 

@@ -17,10 +17,16 @@ public struct StepRecord: Sendable {
 public struct LayerUpdateRecord: Sendable, Encodable {
   public let name: String
   public let nnz: Int
+  /// Inactive connections that the updater compared: GSE's subset; all of them where the whole gradient was streamed.
   public let candidates: Int
   public let grown: Int
   public let pruned: Int
+  /// Outputs without a connection.
   public let emptyRows: Int
+  /// Inputs without a connection.
+  public let emptyColumns: Int
+  /// Fraction of the layer's possible connections that were ever active; nil where counting them would take too much memory.
+  public let explorationRate: Double?
 }
 
 /// One update of the topology.

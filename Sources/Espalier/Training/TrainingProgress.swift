@@ -21,6 +21,17 @@ public struct TrainingProgress: Sendable, Codable, Hashable {
   /// Sum of the operations a sample, over `flopPasses` batches.
   var flops = 0.0
   var flopPasses = 0
+  /// nil for a fixed topology.
+  var topology: TopologySnapshot?
 
   public init() {}
+}
+
+/// What a topology updater carries on, and what a run's records of it are made of.
+struct TopologySnapshot: Sendable, Codable, Hashable {
+  var updater: [Double]
+  /// The network's number of connections at the start.
+  var connections: Int
+  /// By layer, since the last record.
+  var grown, pruned: [Int]
 }

@@ -24,6 +24,12 @@ public protocol GradientSite {
   var parameter: SparseParameter { get }
   /// The loss's gradient at the listed connections, active or not: gradients[k] for connection k of `connections`.
   func computeGradients(at connections: SparseStructure, into gradients: MeteredBuffer<Float>)
+  /// How active inputs and outputs are in this batch. O(inputs + outputs) numbers.
+  func activity(_ measure: ActivityMeasure) -> LayerActivity
+  /// What `activity` costs a sample, in floating-point operations.
+  func activityFlops(_ measure: ActivityMeasure) -> Int
+  /// Rows of the batch a sample: output positions, or tokens.
+  var positions: Int { get }
 }
 
 /// Records operations as they run and runs their derivatives in reverse order.

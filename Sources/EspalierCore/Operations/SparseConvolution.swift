@@ -97,18 +97,32 @@ private struct ConvolutionSite: GradientSite {
   let shape: esp_conv_shape
   let context: ComputeContext
 
+  var positions: Int { delta.shape.positions }
+
   func computeGradients(at connections: SparseStructure, into gradients: MeteredBuffer<Float>) {
     precondition(gradients.count >= connections.count)
-    withUnsafePointer(to: connections.csr) { csr in
-      withUnsafePointer(to: shape) { shape in
-        let floats = esp_sparse_conv_sddmm_workspace(
-          shape, connections.count, delta.shape.blocks, delta.shape.lanes, context.threadCount)
-        context.pool.withWorkspace(count: floats) { workspace in
-          esp_sparse_conv_sddmm_f32(
-            context.isa, csr, shape, delta.shape.blocks, delta.shape.lanes, input.pointer, delta.pointer,
-            gradients.pointer, workspace, context.threadCount)
-        }
+    context.weightGradient(at: connections, shape: shape, input: input, delta: delta.pointer, into: gradients)
+  }
+
+  func activity(_ measure: ActivityMeasure) -> LayerActivity {
+    let matrix = parameter.matrix
+    let activity = LayerActivity(of: matrix)
+    context.withSigns(measure, of: delta.shape) { signs in
+      context.sumActivity(of: delta, signs: signs, into: activity.outputs)
+      if let signs {
+        context.sumSignedWindows(of: input, shape: shape, signs: signs, of: matrix, into: activity.inputs)
+      } else {
+        context.sumWindows(of: input, shape: shape, into: activity.inputs)
       }
+    }
+    return activity
+  }
+
+  func activityFlops(_ measure: ActivityMeasure) -> Int {
+    let outputs = 2 * delta.shape.features
+    switch measure {
+    case .magnitudes: return outputs + 2 * input.shape.features
+    case .signed: return outputs + 2 * parameter.matrix.columns * positions
     }
   }
 }

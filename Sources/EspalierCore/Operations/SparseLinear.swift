@@ -39,6 +39,21 @@ private struct LinearSite: GradientSite {
   let delta: Activations
   let context: ComputeContext
 
+  var positions: Int { delta.shape.tokens }
+
+  func activity(_ measure: ActivityMeasure) -> LayerActivity {
+    let activity = LayerActivity(of: parameter.matrix)
+    context.withSigns(measure, of: delta.shape) { signs in
+      context.sumActivity(of: input, signs: signs, into: activity.inputs)
+      context.sumActivity(of: delta, signs: signs, into: activity.outputs)
+    }
+    return activity
+  }
+
+  func activityFlops(_ measure: ActivityMeasure) -> Int {
+    2 * (parameter.matrix.rows + parameter.matrix.columns) * positions
+  }
+
   func computeGradients(at connections: SparseStructure, into gradients: MeteredBuffer<Float>) {
     precondition(gradients.count >= connections.count)
     withUnsafePointer(to: connections.csr) {

@@ -15,6 +15,9 @@ public struct CounterRandom: Sendable, Hashable {
     case dropout = 7
     case growth = 8
     case syntheticData = 9
+    case signs = 10
+    case rewiring = 11
+    case noise = 12
   }
 
   /// The seed that the user chose.
@@ -47,6 +50,11 @@ public struct CounterRandom: Sendable, Hashable {
     /// Fills `buffer` with numbers first, first + 1, ... of the stream, uniform in [low, high).
     public func fill(_ buffer: UnsafeMutableBufferPointer<Float>, from first: UInt64 = 0, in range: Range<Float>) {
       esp_random_uniform_f32(key, first, buffer.count, range.lowerBound, range.upperBound, buffer.baseAddress)
+    }
+
+    /// Fills `buffer` with numbers first, first + 1, ... of the stream, normal with mean 0.
+    public func fillNormal(_ buffer: UnsafeMutableBufferPointer<Float>, from first: UInt64 = 0, deviation: Double) {
+      esp_random_normal_f32(key, first, buffer.count, deviation, buffer.baseAddress)
     }
 
     /// A uniformly random permutation of 0 ..< count.

@@ -21,11 +21,12 @@ extension SparseStructure {
     return SparseStructure(rows: rows, columns: columns, rowStarts: starts, columnIndices: indices)
   }
 
-  /// The distinct connections among `draws` uniform pairs (row, column) that this structure lacks (GSE, Algorithm 2).
+  /// The distinct connections among `draws` pairs (row, column) that this structure lacks (GSE, Algorithm 2).
   ///
   /// - Complexity: O(draws + nnz + rows), up to sorting within rows.
   public func randomInactiveSubset(
-    draws: Int, stream: CounterRandom.Stream, site: WeightSite, meter: AllocationMeter
+    draws: Int, from distribution: ConnectionDistribution = .uniform, stream: CounterRandom.Stream, site: WeightSite,
+    meter: AllocationMeter
   ) -> SparseStructure {
     let room = min(draws, rows * columns - count)
     let starts = MeteredBuffer<UInt64>(count: rows + 1, tag: .candidates, site: site, meter: meter)
@@ -33,9 +34,36 @@ extension SparseStructure {
     let rowCounts = MeteredBuffer<UInt32>(count: rows, tag: .candidates, site: site, meter: meter)
     let scratch = MeteredBuffer<UInt32>(count: columns, tag: .candidates, site: site, meter: meter)
     defer { withExtendedLifetime((rowCounts, scratch)) {} }
-    withUnsafePointer(to: csr) {
-      _ = esp_candidate_subset(
-        stream.key, $0, UInt64(draws), rowCounts.pointer, scratch.pointer, starts.pointer, indices.pointer)
+    withUnsafePointer(to: csr) { active in
+      distribution.withKernels { outputs, inputs in
+        _ = esp_candidate_subset(
+          stream.key, active, outputs, inputs, UInt64(draws), rowCounts.pointer, scratch.pointer, starts.pointer,
+          indices.pointer)
+      }
+    }
+    return SparseStructure(rows: rows, columns: columns, rowStarts: starts, columnIndices: indices)
+  }
+
+  /// The first `count` distinct connections of a sequence of pairs (row, column) that this structure lacks; fewer where so few
+  /// pairs hold nearly all of the distribution that 64 rounds of drawing do not find them.
+  ///
+  /// - Precondition: count <= rows * columns - nnz.
+  /// - Complexity: O(count log(nnz / rows) + rows) a round.
+  public func randomInactive(
+    exactly count: Int, from distribution: ConnectionDistribution, stream: CounterRandom.Stream, site: WeightSite,
+    meter: AllocationMeter
+  ) -> SparseStructure {
+    precondition(count >= 0 && count <= rows * columns - self.count)
+    let starts = MeteredBuffer<UInt64>(count: rows + 1, tag: .candidates, site: site, meter: meter)
+    let indices = MeteredBuffer<UInt32>(count: count, tag: .candidates, site: site, meter: meter)
+    let keys = MeteredBuffer<UInt64>(count: count, tag: .candidates, site: site, meter: meter)
+    let workspace = MeteredBuffer<UInt64>(count: count, tag: .candidates, site: site, meter: meter)
+    defer { withExtendedLifetime((keys, workspace)) {} }
+    withUnsafePointer(to: csr) { active in
+      distribution.withKernels { outputs, inputs in
+        _ = esp_exact_subset(
+          stream.key, active, outputs, inputs, count, keys.pointer, workspace.pointer, starts.pointer, indices.pointer)
+      }
     }
     return SparseStructure(rows: rows, columns: columns, rowStarts: starts, columnIndices: indices)
   }

@@ -55,6 +55,9 @@ public final class SparseParameter: Parameter {
   public let index: Int
   public private(set) var gradient: MeteredBuffer<Float>
   public var optimizerState: [MeteredBuffer<Float>] = []
+  /// What a topology updater keeps of each connection between steps (DeepR's signs, say): some buffers of [count]. Grown connections
+  /// start with zero.
+  public var topologyState: [MeteredBuffer<Float>] = []
 
   public init(matrix: SparseMatrix, index: Int) {
     self.matrix = matrix
@@ -75,8 +78,8 @@ public final class SparseParameter: Parameter {
     .zeros(count: count, tag: .optimizer, site: matrix.site, meter: matrix.meter)
   }
 
-  /// Applies a change to the matrix and takes gradient and optimizer state along: grown connections start with zero weight and
-  /// zero state, and with the gradient that the change brings (zero where it brings none).
+  /// Applies a change to the matrix and takes gradient, optimizer and topology state along: grown connections start with zero
+  /// state, and with the weight and the gradient that the change brings (zero where it brings none).
   public func apply(_ change: TopologyChange, threads: Int = 1) throws {
     let remap = try matrix.apply(change, threads: threads)
     let site = matrix.site
@@ -84,10 +87,17 @@ public final class SparseParameter: Parameter {
     optimizerState = optimizerState.map {
       remap($0, tag: .optimizer, site: site, meter: matrix.meter, threads: threads)
     }
-    guard let grownGradients = change.grownGradients else { return }
-    for i in 0..<change.grownCount {
-      gradient.pointer[Int(remap.grownPositions.pointer[i])] = grownGradients.pointer[i]
+    topologyState = topologyState.map {
+      remap($0, tag: .optimizer, site: site, meter: matrix.meter, threads: threads)
     }
+    let grown = remap.grownPositions.buffer
+    if let gradients = change.grownGradients {
+      for (i, position) in grown.enumerated() { gradient.pointer[Int(position)] = gradients.pointer[i] }
+    }
+    if let values = change.grownValues {
+      withMutableValues { for (i, position) in grown.enumerated() { $0[Int(position)] = values.pointer[i] } }
+    }
+    withExtendedLifetime(remap) {}
   }
 
   /// Puts a checkpoint's or an imported structure and values in place; gradient and optimizer state start anew.
@@ -95,8 +105,9 @@ public final class SparseParameter: Parameter {
     matrix.replace(structure: structure, values: values)
     gradient = .zeros(count: count, tag: .gradient, site: matrix.site, meter: matrix.meter)
     optimizerState = []
+    topologyState = []
   }
 
-  /// Bytes of structure both ways, values, gradient and optimizer state.
-  public var bytes: Int { matrix.bytes + 4 * count * (1 + optimizerState.count) }
+  /// Bytes of structure both ways, values, gradient, optimizer and topology state.
+  public var bytes: Int { matrix.bytes + 4 * count * (1 + optimizerState.count + topologyState.count) }
 }

@@ -99,6 +99,13 @@ public final class SparseStructure {
   /// Rows that hold no connection.
   public var emptyRows: Int { (0..<rows).count { rowStarts.pointer[$0] == rowStarts.pointer[$0 + 1] } }
 
+  /// Columns that no row has a connection to. O(nnz + columns)
+  public func emptyColumns(site: WeightSite, meter: AllocationMeter) -> Int {
+    let isUsed = MeteredBuffer<UInt8>.zeros(count: columns, tag: .selection, site: site, meter: meter)
+    for position in 0..<count { isUsed.pointer[Int(columnIndices.pointer[position])] = 1 }
+    return isUsed.buffer.count { $0 == 0 }
+  }
+
   /// Bytes of the structure.
   public var bytes: Int { rowStarts.count * 8 + columnIndices.count * 4 }
 }

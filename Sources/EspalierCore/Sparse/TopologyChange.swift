@@ -10,15 +10,18 @@ public struct TopologyChange {
   public let grown: SparseStructure
   /// The gradient at each grown connection, where it was computed: what an optimizer step after the change uses.
   public let grownGradients: MeteredBuffer<Float>?
+  /// The weight that each grown connection starts with; nil: zero.
+  public let grownValues: MeteredBuffer<Float>?
 
   public init(
     pruned: MeteredBuffer<UInt32>, prunedCount: Int, grown: SparseStructure,
-    grownGradients: MeteredBuffer<Float>? = nil
+    grownGradients: MeteredBuffer<Float>? = nil, grownValues: MeteredBuffer<Float>? = nil
   ) {
     self.pruned = pruned
     self.prunedCount = prunedCount
     self.grown = grown
     self.grownGradients = grownGradients
+    self.grownValues = grownValues
   }
 
   public var grownCount: Int { grown.count }

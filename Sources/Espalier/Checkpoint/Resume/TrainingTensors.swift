@@ -6,13 +6,21 @@ import EspalierTopology
 enum TrainingTensors {
   static let fileName = "training.safetensors"
 
-  /// Names as `optimizer.features.0.weight.momentum_buffer`, `explored.features.0.crow_indices` (U64), `.col_indices` (U32).
+  /// Names as `optimizer.features.0.weight.momentum_buffer`, `topology.features.0.weight.0`, `explored.features.0.crow_indices` (U64), `.col_indices` (U32).
   static func write(_ trainer: Trainer, in folder: String) throws {
     var entries: [SafetensorsWriter.Entry] = []
     for parameter in trainer.model.parameters {
       for (name, state) in zip(trainer.optimizer.stateNames, parameter.optimizerState) {
         entries.append(
           .init(name: "optimizer.\(parameter.name).\(name)", type: .float32, shape: [parameter.count]) {
+            try $0(UnsafeRawBufferPointer(state.buffer))
+          })
+      }
+    }
+    for parameter in trainer.model.sparseParameters {
+      for (number, state) in parameter.topologyState.enumerated() {
+        entries.append(
+          .init(name: "topology.\(parameter.name).\(number)", type: .float32, shape: [parameter.count]) {
             try $0(UnsafeRawBufferPointer(state.buffer))
           })
       }
@@ -50,8 +58,19 @@ enum TrainingTensors {
       }
     }
     guard let topology = trainer.topology else { return }
+    for parameter in trainer.model.sparseParameters { try readTopologyState(of: parameter, from: file) }
     topology.exploration = try trainer.model.sparseParameters.map { parameter in
       ExplorationTracker(parameter.matrix, explored: try explored(by: parameter.matrix, in: file))
+    }
+  }
+
+  private static func readTopologyState(of parameter: SparseParameter, from file: SafetensorsFile) throws {
+    parameter.topologyState = []
+    while case let name = "topology.\(parameter.name).\(parameter.topologyState.count)", file.entry(named: name) != nil {
+      try file.expect(name, shape: [parameter.count], types: [.float32])
+      let state = parameter.makeOptimizerState()
+      try file.read(name, into: UnsafeMutableRawBufferPointer(state.buffer))
+      parameter.topologyState.append(state)
     }
   }
 

@@ -1,0 +1,75 @@
+import Espalier
+import EspalierCore
+import EspalierTopology
+
+extension RunConfiguration {
+  /// How a network finds its connections.
+  enum Method: String, Codable, CaseIterable {
+    case gse, `static`, set, dsr, deepr, mest, itop
+    case rigl, snfs
+    case itopRigL = "itop-rigl"
+    case granet
+    case dense
+
+    /// What `--alpha` is where it is not given: the method's paper's.
+    var alpha: Double {
+      switch self {
+      case .rigl: 0.3
+      case .itop, .itopRigL, .granet, .snfs: 0.5
+      case .dsr: 0.1
+      case .gse, .static, .set, .deepr, .mest, .dense: 0.2
+      }
+    }
+
+    /// What `--update-until` is where it is not given, as a fraction of all steps.
+    var updateUntil: Double {
+      switch self {
+      case .itop, .itopRigL, .snfs: 1
+      case .granet: 110 / 160
+      case .gse, .static, .set, .dsr, .deepr, .mest, .rigl, .dense: 0.75
+      }
+    }
+
+    /// What `--update-every` is where it is not given: the paper's interval, or a fortieth of a shorter run's steps, but at least 10.
+    func interval(in timetable: TrainingTimetable) -> Int {
+      let published =
+        switch self {
+        case .gse, .static, .set, .deepr, .granet, .dense: 1000
+        case .dsr: 300
+        case .mest: 5 * timetable.stepsPerEpoch
+        case .itop: ITOP.randomInterval
+        case .itopRigL: ITOP.gradientInterval
+        case .rigl: 100
+        case .snfs: timetable.stepsPerEpoch
+        }
+      return max(10, min(published, timetable.horizon / 40))
+    }
+  }
+
+  /// The sparsity that a run begins with: GraNet's is lower than its final one.
+  var startSparsity: Double {
+    method == .granet ? min(sparsity, initialSparsity ?? 0.5) : sparsity
+  }
+
+  /// What moves the model's connections; nil where they stay.
+  func updater(for model: Model, schedule: UpdateSchedule) throws -> (any TopologyUpdater)? {
+    let constant = UpdateSchedule(
+      interval: schedule.interval, end: schedule.end, fraction: alpha, finalFraction: alpha)
+    let long = ITOP.schedule(interval: schedule.interval, end: schedule.end, fraction: alpha)
+    switch method {
+    case .static, .dense: return nil
+    case .gse: return try GSE(schedule: schedule, guide: guide, gamma: gamma, scope: scope)
+    case .set: return SET(schedule: schedule, scope: scope)
+    case .dsr: return DSR(schedule: constant)
+    case .deepr: return DeepR(recordEvery: schedule.interval)
+    case .mest: return MEST(schedule: schedule)
+    case .itop: return SET(schedule: long, scope: scope)
+    case .rigl: return RigL(schedule: schedule, scope: scope)
+    case .itopRigL: return RigL(schedule: long, scope: scope)
+    case .snfs: return try SNFS(schedule: long, gamma: gamma)
+    case .granet:
+      let final = Int(((1 - sparsity) * Double(model.spec.sparsifiableWeights)).rounded())
+      return try GraNet(schedule: schedule, startConnections: model.connections, finalConnections: final)
+    }
+  }
+}
