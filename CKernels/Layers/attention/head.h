@@ -25,24 +25,28 @@ static inline size_t esp_input_stride(const esp_attention_shape *s) {
   return 3 * esp_output_stride(s);
 }
 
-/// No variant's vectors, or panels, are wider; arrays in the workspace have room for whole panels.
-enum { ESP_ATTENTION_FLOATS = 16, ESP_ATTENTION_PANEL = 8 };
+/// No variant's vectors are wider; queries that are worked on at once: a multiple of every variant's vectors.
+enum { ESP_ATTENTION_FLOATS = 16, ESP_ATTENTION_QUERIES = 64 };
 
-/// Queries that are worked on at once: their scores, of one vector of lanes, stay in the L2 cache.
-static inline size_t esp_attention_queries(const esp_attention_shape *s) {
-  const size_t some = 4096 / s->tokens, least = some < 16 ? 16 : some;
-  return least < s->tokens ? least : s->tokens;
+/// Tokens with those that fill the last vector.
+static inline size_t esp_attention_row(const esp_attention_shape *s) {
+  return (s->tokens + ESP_ATTENTION_FLOATS - 1) / ESP_ATTENTION_FLOATS * ESP_ATTENTION_FLOATS;
 }
 
-/// Floats in an array of the workspace: those queries times all tokens, or all features.
-static inline size_t esp_attention_array(const esp_attention_shape *s) {
-  const size_t longest = s->tokens > s->size ? s->tokens : s->size;
-  return (esp_attention_queries(s) + ESP_ATTENTION_PANEL) * (longest + ESP_ATTENTION_PANEL) * ESP_ATTENTION_FLOATS;
+/// Floats from a sample's matrix [features, tokens] to the next one's: a cache line more than the matrix has, so that
+/// samples do not compete for the same places in a cache.
+static inline size_t esp_attention_matrix(const esp_attention_shape *s, size_t features) {
+  return features * esp_attention_row(s) + 16;
 }
 
-/// Floats in a panel of the workspace: a few tokens times all features, or a few features times all tokens.
-static inline size_t esp_attention_panel(const esp_attention_shape *s) {
-  return (s->tokens > s->size ? s->tokens : s->size) * ESP_ATTENTION_PANEL * ESP_ATTENTION_FLOATS;
+/// Floats in a vector's samples' matrices.
+static inline size_t esp_attention_array(const esp_attention_shape *s, size_t features) {
+  return ESP_ATTENTION_FLOATS * esp_attention_matrix(s, features);
+}
+
+/// Floats in one sample's scores of some queries.
+static inline size_t esp_attention_scores(const esp_attention_shape *s) {
+  return ESP_ATTENTION_QUERIES * esp_attention_row(s);
 }
 
 #endif

@@ -16,11 +16,12 @@ static const esp_attention *kernels_of(esp_isa isa, size_t lanes) {
 
 /// Floats in a thread's own workspace.
 static size_t forward_floats(const esp_attention_shape *s) {
-  return 2 * esp_attention_array(s) + esp_attention_panel(s);
+  return 3 * esp_attention_array(s, s->size) + esp_attention_array(s, 2) + esp_attention_scores(s);
 }
 
 static size_t backward_floats(const esp_attention_shape *s) {
-  return 3 * esp_attention_array(s) + esp_attention_panel(s);
+  return 4 * esp_attention_array(s, s->size) + esp_attention_array(s, 2) + 4 * esp_attention_scores(s) +
+         2 * s->size * esp_attention_row(s);
 }
 
 enum { LINE = 64 };  // bytes in a cache line, where a thread's workspace starts

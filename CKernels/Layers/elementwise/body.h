@@ -91,4 +91,22 @@ ESP_TARGET static void bias_gradient(const float *d, size_t blocks, size_t chann
   }
 }
 
-const esp_elementwise ESP_VARIANT = {relu_forward, relu_backward, add, dropout, bias_gradient};
+ESP_TARGET ESP_INLINE void add_tokens_of(const float *d, size_t tokens, size_t features, size_t lanes, double *sums) {
+  for (size_t f = 0; f < features; f++) {
+    float parts[32] = {0};
+    for (size_t t = 0; t < tokens; t++)
+      for (size_t l = 0; l < lanes; l++) parts[l] += d[(t * features + f) * lanes + l];
+    for (size_t half = lanes / 2; half > 0; half /= 2)
+      for (size_t l = 0; l < half; l++) parts[l] += parts[l + half];
+    sums[f] += (double)parts[0];
+  }
+}
+
+ESP_TARGET static void add_tokens(const float *d, size_t tokens, size_t features, size_t lanes, double *sums) {
+  if (lanes == 32)
+    add_tokens_of(d, tokens, features, 32, sums);
+  else
+    add_tokens_of(d, tokens, features, lanes, sums);
+}
+
+const esp_elementwise ESP_VARIANT = {relu_forward, relu_backward, add, dropout, bias_gradient, add_tokens};

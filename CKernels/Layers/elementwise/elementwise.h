@@ -15,7 +15,11 @@ typedef struct esp_elementwise {
                   size_t first, size_t last, float *restrict y);
   void (*bias_gradient)(const float *d, size_t blocks, size_t channels, size_t plane, size_t first, size_t last,
                         float *gradient);
+  /// sums [features] += d [tokens, features, lanes], over tokens and lanes: in float over a few tokens.
+  void (*add_tokens)(const float *d, size_t tokens, size_t features, size_t lanes, double *sums);
 } esp_elementwise;
+
+const esp_elementwise *esp_elementwise_of(esp_isa isa);
 
 extern const esp_elementwise esp_elementwise_scalar, esp_elementwise_avx2;
 

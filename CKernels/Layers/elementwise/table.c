@@ -4,6 +4,10 @@
 
 ESP_DEFINE_KERNELS_OF(esp_elementwise)
 
+const esp_elementwise *esp_elementwise_of(esp_isa isa) {
+  return kernels_of(isa);
+}
+
 void esp_relu_forward(esp_isa isa, const float *restrict x, size_t n, float *restrict y, int threads) {
   const esp_elementwise *const kernels = kernels_of(isa);
 #pragma omp parallel for schedule(static) num_threads(threads)

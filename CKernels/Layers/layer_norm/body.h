@@ -89,7 +89,7 @@ ESP_TARGET static void forward(const float *restrict x, const float *scale, cons
 
 /// Tokens, `stride` apart, in some lanes.
 typedef struct group_place {
-  const float *x, *d, *scale, *mean, *inverse_deviation;
+  const float *x, *d, *scale, *mean, *inverse_deviation, *base;
   float *dx;
   size_t features, stride, lanes;
 } group_place;
@@ -106,20 +106,20 @@ enum { CHUNK = 8 };  // features whose gradients are added in float, before they
 #include "layer_norm/gradient.h"
 #undef LANES
 
-ESP_TARGET static void backward(const float *restrict x, const float *restrict d, const float *scale, const float *mean,
-                                const float *inverse_deviation, const esp_layer_norm_shape *s, size_t first,
-                                size_t last, float *restrict dx, double *sums) {
+ESP_TARGET static void backward(const float *x, const float *d, const float *scale, const float *mean,
+                                const float *inverse_deviation, const float *base, const esp_layer_norm_shape *s,
+                                size_t first, size_t last, float *dx, double *sums) {
   const size_t groups = esp_groups(s->tokens), stride = s->features * s->lanes;
   for (size_t group = first; group < last; group++) {
     const size_t block = group / groups, start = group % groups * GROUP, left = s->tokens - start;
     const size_t token = block * s->tokens + start;
     double *const scale_sums = sums + group * 2 * s->features, *const shift_sums = scale_sums + s->features;
-    memset(scale_sums, 0, 2 * s->features * sizeof *sums);
     const group_place place = {x + token * stride,
                                d + token * stride,
                                scale,
                                mean + token * s->lanes,
                                inverse_deviation + token * s->lanes,
+                               base ? base + token * stride : NULL,
                                dx + token * stride,
                                s->features,
                                stride,

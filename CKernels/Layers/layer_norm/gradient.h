@@ -23,13 +23,17 @@ typedef struct LANE_FUNCTION(lane_terms) {
   lane_run centre, factor, offset, slope;
 } LANE_FUNCTION(lane_terms);
 
-/// dx of one token: dx = factor * (g - mean(g) - xhat * mean(g * xhat)), g = scale * d, xhat = (x - mean) * factor.
-ESP_TARGET ESP_INLINE void LANE_FUNCTION(write)(const float *restrict x, const float *restrict d,
-                                                const float *restrict scale, size_t features, size_t lanes,
-                                                const LANE_FUNCTION(lane_terms) * terms, float *restrict dx) {
+/// dx of token t: dx = base + factor * (g - mean(g) - xhat * mean(g * xhat)), g = scale * d, xhat = (x - mean) *
+/// factor. dx may take base's place.
+ESP_TARGET ESP_INLINE void LANE_FUNCTION(write)(group_place p, size_t t, const LANE_FUNCTION(lane_terms) * terms) {
   const LANE_FUNCTION(lane_terms) a = *terms;
-  for (size_t f = 0; f < features; f++, x += lanes, d += lanes, dx += lanes)
-    *(lane_run *)dx = a.factor * (scale[f] * LOAD(d) - a.offset - (LOAD(x) - a.centre) * a.slope);
+  const float *const x = p.x + t * p.stride, *const d = p.d + t * p.stride;
+  for (size_t f = 0; f < p.features; f++) {
+    const size_t at = f * p.lanes;
+    lane_run dx = a.factor * (p.scale[f] * LOAD(d + at) - a.offset - (LOAD(x + at) - a.centre) * a.slope);
+    if (p.base) dx += LOAD(p.base + t * p.stride + at);
+    *(lane_run *)(p.dx + t * p.stride + at) = dx;
+  }
 }
 
 /// `count` tokens in LANES lanes; their sums over features, then over tokens and lanes, then dx.
@@ -68,8 +72,7 @@ ESP_TARGET ESP_INLINE void LANE_FUNCTION(tokens_gradient)(group_place p, size_t 
     const LANE_FUNCTION(lane_terms)
         terms = {centre[t], factor[t], __builtin_convertvector(gradients[t] / (double)p.features, lane_run),
                  __builtin_convertvector(products[t] / (double)p.features, lane_run) * factor[t]};
-    LANE_FUNCTION(write)
-    (p.x + t * p.stride, p.d + t * p.stride, p.scale, p.features, p.lanes, &terms, p.dx + t * p.stride);
+    LANE_FUNCTION(write)(p, t, &terms);
   }
 }
 
@@ -79,6 +82,7 @@ ESP_TARGET static void LANE_FUNCTION(group_gradient)(group_place p, size_t count
   for (size_t l = 0; l < p.lanes; l += LANES) {
     group_place part = p;
     part.x += l, part.d += l, part.dx += l, part.mean += l, part.inverse_deviation += l;
+    if (part.base) part.base += l;
     if (count == GROUP) {
       LANE_FUNCTION(tokens_gradient)(part, GROUP, scale_sums, shift_sums);
       continue;
@@ -87,6 +91,7 @@ ESP_TARGET static void LANE_FUNCTION(group_gradient)(group_place p, size_t count
       LANE_FUNCTION(tokens_gradient)(part, 1, scale_sums, shift_sums);
       part.x += p.stride, part.d += p.stride, part.dx += p.stride, part.mean += p.lanes;
       part.inverse_deviation += p.lanes;
+      if (part.base) part.base += p.stride;
     }
   }
 }

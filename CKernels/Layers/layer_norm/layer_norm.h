@@ -21,12 +21,14 @@ typedef struct esp_layer_norm {
   void (*forward)(const float *restrict x, const float *scale, const float *shift, float epsilon,
                   const esp_layer_norm_shape *shape, size_t first, size_t last, float *restrict y, float *restrict mean,
                   float *restrict inverse_deviation);
-  /// On the groups first ..< last, of blocks * groups. sums [blocks * groups, 2, features]: every group's part of the
-  /// scale's and of the shift's gradient.
-  void (*backward)(const float *restrict x, const float *restrict d, const float *scale, const float *mean,
-                   const float *inverse_deviation, const esp_layer_norm_shape *shape, size_t first, size_t last,
-                   float *restrict dx, double *sums);
+  /// On the groups first ..< last, of blocks * groups; base, which may be NULL or dx, is added to dx. To
+  /// sums [blocks * groups, 2, features] it adds every group's part of the scale's and of the shift's gradient.
+  void (*backward)(const float *x, const float *d, const float *scale, const float *mean,
+                   const float *inverse_deviation, const float *base, const esp_layer_norm_shape *shape, size_t first,
+                   size_t last, float *dx, double *sums);
 } esp_layer_norm;
+
+const esp_layer_norm *esp_layer_norm_of(esp_isa isa);
 
 extern const esp_layer_norm esp_layer_norm_scalar, esp_layer_norm_avx2, esp_layer_norm_avx512;
 

@@ -94,4 +94,23 @@ ESP_VEC esp_vec esp_vec_reduce(const esp_vec v[esp_vec_floats]) {
   return _mm256_add_ps(_mm256_blend_ps(halves[0], halves[1], 0xF0), _mm256_permute2f128_ps(halves[0], halves[1], 0x21));
 }
 
+/// Element j of v[i] and element i of v[j] change places.
+ESP_VEC void esp_vec_transpose(esp_vec v[esp_vec_floats]) {
+  __m256 fours[8];
+  for (int i = 0; i < 8; i += 4) {  // within halves: half h of fours[i + j] is rows i ... i + 3 of column 4h + j
+    const __m256d a = _mm256_castps_pd(_mm256_unpacklo_ps(v[i], v[i + 1]));
+    const __m256d b = _mm256_castps_pd(_mm256_unpackhi_ps(v[i], v[i + 1]));
+    const __m256d c = _mm256_castps_pd(_mm256_unpacklo_ps(v[i + 2], v[i + 3]));
+    const __m256d d = _mm256_castps_pd(_mm256_unpackhi_ps(v[i + 2], v[i + 3]));
+    fours[i] = _mm256_castpd_ps(_mm256_unpacklo_pd(a, c));
+    fours[i + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(a, c));
+    fours[i + 2] = _mm256_castpd_ps(_mm256_unpacklo_pd(b, d));
+    fours[i + 3] = _mm256_castpd_ps(_mm256_unpackhi_pd(b, d));
+  }
+  for (int j = 0; j < 4; j++) {
+    v[j] = _mm256_permute2f128_ps(fours[j], fours[4 + j], 0x20);
+    v[4 + j] = _mm256_permute2f128_ps(fours[j], fours[4 + j], 0x31);
+  }
+}
+
 #endif

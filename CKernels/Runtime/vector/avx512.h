@@ -100,4 +100,29 @@ ESP_VEC esp_vec esp_vec_reduce(const esp_vec v[esp_vec_floats]) {
   return _mm512_add_ps(ESP_QUARTERS(halves[0], halves[1], 0, 2, 0, 2), ESP_QUARTERS(halves[0], halves[1], 1, 3, 1, 3));
 }
 
+/// Element j of v[i] and element i of v[j] change places.
+ESP_VEC void esp_vec_transpose(esp_vec v[esp_vec_floats]) {
+  __m512 fours[16];
+  for (int i = 0; i < 16; i += 4) {  // within quarters: quarter q of fours[i + j] is rows i ... i + 3 of column 4q + j
+    const __m512d a = _mm512_castps_pd(_mm512_unpacklo_ps(v[i], v[i + 1]));
+    const __m512d b = _mm512_castps_pd(_mm512_unpackhi_ps(v[i], v[i + 1]));
+    const __m512d c = _mm512_castps_pd(_mm512_unpacklo_ps(v[i + 2], v[i + 3]));
+    const __m512d d = _mm512_castps_pd(_mm512_unpackhi_ps(v[i + 2], v[i + 3]));
+    fours[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c));
+    fours[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, c));
+    fours[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
+    fours[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
+  }
+  for (int j = 0; j < 4; j++) {
+    const __m512 a = ESP_QUARTERS(fours[j], fours[4 + j], 0, 1, 0, 1);
+    const __m512 b = ESP_QUARTERS(fours[j], fours[4 + j], 2, 3, 2, 3);
+    const __m512 c = ESP_QUARTERS(fours[8 + j], fours[12 + j], 0, 1, 0, 1);
+    const __m512 d = ESP_QUARTERS(fours[8 + j], fours[12 + j], 2, 3, 2, 3);
+    v[j] = ESP_QUARTERS(a, c, 0, 2, 0, 2);
+    v[4 + j] = ESP_QUARTERS(a, c, 1, 3, 1, 3);
+    v[8 + j] = ESP_QUARTERS(b, d, 0, 2, 0, 2);
+    v[12 + j] = ESP_QUARTERS(b, d, 1, 3, 1, 3);
+  }
+}
+
 #endif

@@ -31,6 +31,12 @@ typedef struct esp_csr {
 void esp_spmm_f32(esp_isa isa, const esp_csr *w, const float *values, const float *bias, size_t blocks, size_t lanes,
                   const float *restrict x, float *restrict y, int threads);
 
+/// Y := base + W X + bias; base [blocks, rows, lanes] or NULL, which stands for zeros. base may be Y.
+///
+/// Where `streams`, Y is written past the caches if its blocks are whole cache lines: it is not read again soon.
+void esp_spmm_add_f32(esp_isa isa, const esp_csr *w, const float *values, const float *bias, const float *base,
+                      int streams, size_t blocks, size_t lanes, const float *restrict x, float *y, int threads);
+
 /// G[k] := sum over blocks and lanes of D[b, row(k), l] * X[b, column(k), l], for every connection k of `pattern`.
 ///
 /// D [blocks, rows, lanes]; X [blocks, columns, lanes]; G [nnz]. The weight gradient at the active connections when
@@ -39,6 +45,10 @@ void esp_spmm_f32(esp_isa isa, const esp_csr *w, const float *values, const floa
 /// blocks, then over lanes by one tree, and these sums in the order of blocks. Cost: 2 * nnz * blocks * lanes FLOP.
 void esp_sddmm_f32(esp_isa isa, const esp_csr *pattern, size_t blocks, size_t lanes, const float *restrict x,
                    const float *restrict d, float *restrict g, int threads);
+
+/// The same, or, where `accumulate`, added to G.
+void esp_sddmm_add_f32(esp_isa isa, const esp_csr *pattern, size_t blocks, size_t lanes, const float *restrict x,
+                       const float *restrict d, int accumulate, float *restrict g, int threads);
 
 // ---- Structure --------------------------------------------------------------------------------------------------
 

@@ -9,18 +9,24 @@ static esp_sddmm_connections *const variants[ESP_ISA_COUNT] = ESP_VARIANTS(
 
 void esp_sddmm_f32(esp_isa isa, const esp_csr *pattern, size_t blocks, size_t lanes, const float *restrict x,
                    const float *restrict d, float *restrict g, int threads) {
+  esp_sddmm_add_f32(isa, pattern, blocks, lanes, x, d, 0, g, threads);
+}
+
+void esp_sddmm_add_f32(esp_isa isa, const esp_csr *pattern, size_t blocks, size_t lanes, const float *restrict x,
+                       const float *restrict d, int accumulate, float *restrict g, int threads) {
   assert(esp_isa_available(isa) && threads > 0);
   assert(lanes == 1 || lanes == 8 || lanes == 16 || lanes == 32);
   esp_sddmm_connections *const connections = variants[isa];
   const uint64_t nnz = pattern->row_starts[pattern->rows];
   const size_t at_once = esp_blocks_at_once(pattern->columns * lanes);
-  if (blocks == 0) memset(g, 0, nnz * sizeof *g);
+  if (blocks == 0 && !accumulate) memset(g, 0, nnz * sizeof *g);
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int part = 0; part < threads; part++) {
     const uint64_t first = esp_part(nnz, part, threads), last = esp_part(nnz, part + 1, threads);
     for (size_t block = 0; block < blocks; block += at_once) {
       connections(pattern, blocks - block < at_once ? blocks - block : at_once, lanes,
-                  x + block * pattern->columns * lanes, d + block * pattern->rows * lanes, block > 0, g, first, last);
+                  x + block * pattern->columns * lanes, d + block * pattern->rows * lanes, accumulate || block > 0, g,
+                  first, last);
     }
   }
 }

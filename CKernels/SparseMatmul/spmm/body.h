@@ -23,23 +23,38 @@ ESP_VEC void esp_spmm_add(const size_t blocks, const size_t vectors, const esp_s
   }
 }
 
-/// Sets a row's sums to its bias.
-ESP_VEC void esp_spmm_start(const size_t count, const esp_spmm_task *task, size_t row, esp_vec *sum) {
+/// Sets a row's sums to its bias, plus what it is added to, which is laid out as the sums are stored.
+ESP_VEC void esp_spmm_start(const size_t blocks, const size_t vectors, const esp_spmm_task *task, const float *base,
+                            size_t row, esp_vec *sum) {
+  const size_t lanes = vectors * esp_vec_floats, stride = task->w->rows * lanes;
   const esp_vec bias = esp_vec_set(task->bias ? task->bias[row] : 0);
-  ESP_UNROLL for (size_t i = 0; i < count; i++) sum[i] = bias;
-}
-
-ESP_VEC void esp_spmm_store(const size_t blocks, const size_t vectors, size_t stride, const esp_vec *sum, float *y) {
+  ESP_UNROLL for (size_t i = 0; i < blocks * vectors; i++) sum[i] = bias;
+  if (!base) return;
   ESP_UNROLL for (size_t b = 0; b < blocks; b++) {
     ESP_UNROLL for (size_t v = 0; v < vectors; v++) {
-      esp_vec_store(y + b * stride + v * esp_vec_floats, sum[b * vectors + v]);
+      const float *from = base + b * stride + row * lanes + v * esp_vec_floats;
+      sum[b * vectors + v] = esp_vec_add(bias, esp_vec_load(from));
+    }
+  }
+}
+
+ESP_VEC void esp_spmm_store(const size_t blocks, const size_t vectors, size_t stride, const esp_vec *sum, int streams,
+                            float *y) {
+  ESP_UNROLL for (size_t b = 0; b < blocks; b++) {
+    ESP_UNROLL for (size_t v = 0; v < vectors; v++) {
+      float *const to = y + b * stride + v * esp_vec_floats;
+      if (streams) {
+        esp_vec_stream(to, sum[b * vectors + v]);
+      } else {
+        esp_vec_store(to, sum[b * vectors + v]);
+      }
     }
   }
 }
 
 /// `rows` whole rows from o on: side by side as far as the shortest goes, then one by one.
 ESP_VEC void esp_spmm_group(const size_t rows, const size_t blocks, const size_t vectors, const esp_spmm_task *task,
-                            const float *x, float *y, size_t o) {
+                            const float *x, const float *base, float *y, size_t o) {
   const size_t lanes = vectors * esp_vec_floats;
   const uint64_t *starts = task->w->row_starts + o;
   esp_vec sum[4][16];
@@ -47,7 +62,7 @@ ESP_VEC void esp_spmm_group(const size_t rows, const size_t blocks, const size_t
   ESP_UNROLL for (size_t r = 0; r < rows; r++) {
     const uint64_t count = starts[r + 1] - starts[r];
     if (count < shared) shared = count;
-    esp_spmm_start(blocks * vectors, task, o + r, sum[r]);
+    esp_spmm_start(blocks, vectors, task, base, o + r, sum[r]);
   }
   for (uint64_t i = 0; i < shared; i++) {
     ESP_UNROLL for (size_t r = 0; r < rows; r++) esp_spmm_add(blocks, vectors, task, x, starts[r] + i, sum[r]);
@@ -56,7 +71,7 @@ ESP_VEC void esp_spmm_group(const size_t rows, const size_t blocks, const size_t
     for (uint64_t k = starts[r] + shared; k < starts[r + 1]; k++) {
       esp_spmm_add(blocks, vectors, task, x, k, sum[r]);
     }
-    esp_spmm_store(blocks, vectors, task->w->rows * lanes, sum[r], y + (o + r) * lanes);
+    esp_spmm_store(blocks, vectors, task->w->rows * lanes, sum[r], task->streams, y + (o + r) * lanes);
   }
 }
 
@@ -66,10 +81,11 @@ ESP_VEC void esp_spmm_range(const size_t blocks, const size_t vectors, const esp
   const size_t chains = blocks * vectors, rows = chains >= 8 ? 1 : chains >= 2 ? 2 : 4;
   const size_t lanes = vectors * esp_vec_floats;
   const float *x = task->x + block * task->w->columns * lanes;
+  const float *base = task->base ? task->base + block * task->w->rows * lanes : NULL;
   float *y = task->y + block * task->w->rows * lanes;
   size_t o = first;
-  for (; o + rows <= last; o += rows) esp_spmm_group(rows, blocks, vectors, task, x, y, o);
-  for (; o < last; o++) esp_spmm_group(1, blocks, vectors, task, x, y, o);
+  for (; o + rows <= last; o += rows) esp_spmm_group(rows, blocks, vectors, task, x, base, y, o);
+  for (; o < last; o++) esp_spmm_group(1, blocks, vectors, task, x, base, y, o);
 }
 
 /// All blocks of lanes = vectors * esp_vec_floats, as many at a time as the registers hold.
@@ -80,6 +96,7 @@ ESP_VEC void esp_spmm_vectors(const size_t vectors, const esp_spmm_task *task, s
   }
   for (; block + 2 <= task->blocks; block += 2) esp_spmm_range(2, vectors, task, block, first, last);
   for (; block < task->blocks; block++) esp_spmm_range(1, vectors, task, block, first, last);
+  if (task->streams) esp_vec_fence();
 }
 
 /// All blocks of lanes = 1, gathered: partial sums by position in the row.
@@ -95,7 +112,7 @@ ESP_VEC void esp_spmm_singles(const esp_spmm_task *task, size_t first, size_t la
       for (; k + esp_vec_floats <= end; k += esp_vec_floats) {
         sums = esp_vec_fma(esp_vec_load(task->values + k), esp_vec_gather(x, columns + k), sums);
       }
-      float sum = task->bias ? task->bias[o] : 0;
+      float sum = (task->bias ? task->bias[o] : 0) + (task->base ? task->base[block * w->rows + o] : 0);
       for (; k < end; k++) sum = __builtin_fmaf(task->values[k], x[columns[k]], sum);
       task->y[block * w->rows + o] = sum + esp_vec_sum(sums);
     }

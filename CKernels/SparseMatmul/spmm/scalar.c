@@ -5,6 +5,7 @@ void esp_spmm_rows_scalar(const esp_spmm_task *task, size_t first, size_t last) 
   const size_t lanes = task->lanes;
   for (size_t block = 0; block < task->blocks; block++) {
     const float *x = task->x + block * w->columns * lanes;
+    const float *base = task->base ? task->base + block * w->rows * lanes : NULL;
     float *y = task->y + block * w->rows * lanes;
     for (size_t o = first; o < last; o++) {
       float sum[32] = {0};
@@ -13,7 +14,8 @@ void esp_spmm_rows_scalar(const esp_spmm_task *task, size_t first, size_t last) 
         const float *input = x + w->column_indices[k] * lanes;
         for (size_t l = 0; l < lanes; l++) sum[l] += weight * input[l];
       }
-      for (size_t l = 0; l < lanes; l++) y[o * lanes + l] = sum[l] + (task->bias ? task->bias[o] : 0);
+      const float bias = task->bias ? task->bias[o] : 0;
+      for (size_t l = 0; l < lanes; l++) y[o * lanes + l] = sum[l] + (bias + (base ? base[o * lanes + l] : 0));
     }
   }
 }

@@ -3,11 +3,13 @@
 
 #include "../include/esp_sparse_matmul.h"
 
-/// Some blocks of Y := W X + bias: x [blocks, columns, lanes], y [blocks, rows, lanes].
+/// Some blocks of Y := base + W X + bias: x [blocks, columns, lanes], base and y [blocks, rows, lanes].
 typedef struct esp_spmm_task {
   const esp_csr *w;
   const float *values;
   const float *bias;  // or NULL
+  const float *base;  // or NULL
+  int streams;        // 1 where y is written past the caches
   size_t blocks, lanes;
   const float *x;
   float *y;

@@ -23,6 +23,11 @@ static size_t first_row(const esp_csr *w, size_t part, size_t parts) {
 
 void esp_spmm_f32(esp_isa isa, const esp_csr *w, const float *values, const float *bias, size_t blocks, size_t lanes,
                   const float *restrict x, float *restrict y, int threads) {
+  esp_spmm_add_f32(isa, w, values, bias, NULL, 0, blocks, lanes, x, y, threads);
+}
+
+void esp_spmm_add_f32(esp_isa isa, const esp_csr *w, const float *values, const float *bias, const float *base,
+                      int streams, size_t blocks, size_t lanes, const float *restrict x, float *y, int threads) {
   assert(esp_isa_available(isa) && threads > 0);
   assert(lanes == 1 || lanes == 8 || lanes == 16 || lanes == 32);
   esp_spmm_rows *const rows = variants[isa];
@@ -37,6 +42,8 @@ void esp_spmm_f32(esp_isa isa, const esp_csr *w, const float *values, const floa
         .w = w,
         .values = values,
         .bias = bias,
+        .streams = streams && lanes >= 16 && (uintptr_t)y % 64 == 0,
+        .base = base ? base + block * w->rows * lanes : NULL,
         .blocks = blocks - block < at_once ? blocks - block : at_once,
         .lanes = lanes,
         .x = x + block * w->columns * lanes,

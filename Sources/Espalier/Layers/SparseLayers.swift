@@ -2,7 +2,8 @@ import EspalierCore
 import EspalierTopology
 
 /// A sparse linear layer: y = W x + b, of each token where there are several.
-public struct SparseLinear: Layer {
+public struct SparseLinear: TokenLayer {
+  var link: TokenLink { .linear(weight: weight, bias: bias) }
   public let weight: SparseParameter
   public let bias: VectorParameter?
 

@@ -1,7 +1,51 @@
 import EspalierCore
 
+/// A layer that takes each token by itself, and so can be a link of a chain.
+protocol TokenLayer: Layer {
+  var link: TokenLink { get }
+}
+
+/// Token layers, one after the other, as one operation.
+struct TokenChain: Layer {
+  let layers: [any TokenLayer]
+
+  var parameters: [any Parameter] { layers.flatMap(\.parameters) }
+  var state: [StateTensor] { layers.flatMap(\.state) }
+  /// Whether something can be added to its output on the way.
+  var endsLinear: Bool { layers.last is SparseLinear }
+
+  func callAsFunction(_ x: Variable, on tape: Tape) throws -> Variable {
+    try tape.tokenChain(x, layers.map(\.link))
+  }
+
+  func callAsFunction(_ x: Variable, adding residual: Variable, on tape: Tape) throws -> Variable {
+    try tape.tokenChain(x, layers.map(\.link), adding: residual)
+  }
+
+  /// Layers with those of them that take tokens, and lie side by side, made one where a sparse layer is among them.
+  static func joining(_ layers: [any Layer]) -> [any Layer] {
+    var result: [any Layer] = []
+    var run: [any TokenLayer] = []
+    func end() {
+      if run.contains(where: { $0 is SparseLinear }) { result.append(TokenChain(layers: run)) } else { result += run }
+      run = []
+    }
+    for layer in layers {
+      if let token = layer as? any TokenLayer, !(run.isEmpty && layer is GELU), run.count < Tape.longestTokenChain {
+        run.append(token)
+      } else {
+        end()
+        result.append(layer)
+      }
+    }
+    end()
+    return result
+  }
+}
+
 /// Normalisation over the features of each token.
-public struct LayerNorm: Layer {
+public struct LayerNorm: TokenLayer {
+  var link: TokenLink { .norm(layerNorm) }
   public let layerNorm: LayerNormState
   public init(_ layerNorm: LayerNormState) { self.layerNorm = layerNorm }
   public var parameters: [any Parameter] { [layerNorm.scale, layerNorm.shift] }
@@ -10,7 +54,8 @@ public struct LayerNorm: Layer {
 }
 
 /// x * Phi(x), with the normal distribution's Phi.
-public struct GELU: Layer {
+public struct GELU: TokenLayer {
+  var link: TokenLink { .gelu }
   public init() {}
   public func callAsFunction(_ x: Variable, on tape: Tape) -> Variable { tape.gelu(x) }
 }

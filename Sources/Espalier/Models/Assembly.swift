@@ -20,11 +20,19 @@ struct Assembly<Factory: WeightLayerFactory> {
   /// The layers for a sample of size `input`.
   mutating func layers(_ specs: [LayerSpec], input: FeatureSize) throws -> [any Layer] {
     var size = input
-    return try specs.map { spec in
+    var result: [any Layer] = []
+    var tokenLayers: [any Layer] = []
+    for spec in specs {
       let layer = try layer(spec, input: size)
+      if size.isTokens {
+        tokenLayers.append(layer)
+      } else {
+        result += TokenChain.joining(tokenLayers) + [layer]
+        tokenLayers = []
+      }
       size = try spec.output(of: size)
-      return layer
     }
+    return result + TokenChain.joining(tokenLayers)
   }
 
   private mutating func layer(_ spec: LayerSpec, input: FeatureSize) throws -> any Layer {

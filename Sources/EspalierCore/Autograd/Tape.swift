@@ -54,6 +54,8 @@ public final class Tape {
   private struct Node {
     let inputs: [Int?]
     var backward: ((Activations) throws -> [Activations?])?
+    /// In place of `backward`: takes what has reached the first input's gradient already, and returns it with its own share added.
+    var addingBackward: ((Activations, Activations?) throws -> [Activations?])?
   }
   private var nodes: [Node] = []
 
@@ -73,6 +75,16 @@ public final class Tape {
   ) -> Variable {
     guard isTraining else { return Variable(value) }
     nodes.append(Node(inputs: inputs.map(\.node), backward: backward))
+    return Variable(value: value, node: nodes.count - 1)
+  }
+
+  /// The same for an operation whose backward also adds to what has reached the gradient of its first input already (which it may
+  /// overwrite where `isDisposable`): what it returns for that input is the sum.
+  func recordAdding(
+    _ value: Activations, inputs: [Variable], backward: @escaping (Activations, Activations?) throws -> [Activations?]
+  ) -> Variable {
+    guard isTraining else { return Variable(value) }
+    nodes.append(Node(inputs: inputs.map(\.node), addingBackward: backward))
     return Variable(value: value, node: nodes.count - 1)
   }
 
@@ -96,9 +108,17 @@ public final class Tape {
     for index in stride(from: last, through: 0, by: -1) {
       guard var delta = kept.contains(index) ? gradients[index] : gradients[index].take() else { continue }
       delta.isDisposable = isKnownUniquelyReferenced(&delta.storage)
-      let results = try nodes[index].backward?(delta) ?? []
-      nodes[index].backward = nil
-      for (input, result) in zip(nodes[index].inputs, results) {
+      let node = nodes[index]
+      nodes[index] = Node(inputs: [])
+      var results: [Activations?] = []
+      if let adding = node.addingBackward {
+        var present = node.inputs[0].flatMap { gradients[$0].take() }
+        if present != nil { present!.isDisposable = isKnownUniquelyReferenced(&present!.storage) }
+        results = try adding(delta, present)
+      } else {
+        results = try node.backward?(delta) ?? []
+      }
+      for (input, result) in zip(node.inputs, results) {
         if let input, let result { accumulate(result, into: &gradients[input]) }
       }
     }

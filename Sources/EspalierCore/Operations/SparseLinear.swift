@@ -33,7 +33,7 @@ extension Tape {
   }
 }
 
-private struct LinearSite: GradientSite {
+struct LinearSite: GradientSite {
   let parameter: SparseParameter
   let input: Activations
   let delta: Activations
