@@ -63,7 +63,8 @@ extension ComputeContext {
     return pack(indices: indices, placements: placements, packing: packing) { shape, placements, output in
       esp_pack_images(
         isa, images.baseAddress, indices, placements, packing.sourceChannels, packing.sourceHeight, packing.sourceWidth,
-        packing.channels, packing.height, packing.width, packing.mean, packing.deviation, shape.samples, shape.lanes, output,
+        packing.channels, packing.height, packing.width, packing.mean, packing.deviation, shape.samples, shape.lanes,
+        output,
         threadCount)
     }
   }

@@ -66,7 +66,8 @@ enum TrainingTensors {
 
   private static func readTopologyState(of parameter: SparseParameter, from file: SafetensorsFile) throws {
     parameter.topologyState = []
-    while case let name = "topology.\(parameter.name).\(parameter.topologyState.count)", file.entry(named: name) != nil {
+    while case let name = "topology.\(parameter.name).\(parameter.topologyState.count)", file.entry(named: name) != nil
+    {
       try file.expect(name, shape: [parameter.count], types: [.float32])
       let state = parameter.makeOptimizerState()
       try file.read(name, into: UnsafeMutableRawBufferPointer(state.buffer))
