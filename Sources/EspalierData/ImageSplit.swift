@@ -52,6 +52,15 @@ public struct ImageSplit: Sendable {
     return pixels
   }
 
+  /// Calls `body` with the bytes that tell this storage from another: the pixels, or the names of the files.
+  public func withIdentifyingBytes<R>(_ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R {
+    switch storage {
+    case .bytes(let pixels), .floats(let pixels):
+      try pixels.withUnsafeBufferPointer { try body(UnsafeRawBufferPointer($0)) }
+    case .files(let files): try files.names.withUnsafeBytes(body)
+    }
+  }
+
   /// The number in `storage` of image number `index`; it stays the same where others are held out.
   ///
   /// - Precondition: index < count.

@@ -15,7 +15,7 @@ public final class ImageFiles: @unchecked Sendable {
   /// The folder that all names are relative to.
   public let folder: String
   /// Every name, ended by a zero byte.
-  private let names: [UInt8]
+  let names: [UInt8]
   /// Where each starts in `names`.
   private let starts: [Int]
   private let lock = NSLock()
