@@ -172,9 +172,9 @@ private struct ActivityCase {
   @Test(arguments: [Self.single, OracleKernel(height: 3, width: 3, stride: 2, padding: 1)])
   func tilesHoldTheWholeGradient(kernel: OracleKernel) throws {
     var random = LayerRandom(seed: 15)
-    // Large enough for the rule to make tiles lower than the layer.
+    // Large enough for the rule to make tiles lower than the layer, and for them to be computed in parts.
     let side = kernel.taps == 1 ? 1 : 5
-    let x = OracleTensor(samples: 5, channels: kernel.taps == 1 ? 300 : 40, height: side, width: side, using: &random)
+    let x = OracleTensor(samples: 5, channels: kernel.taps == 1 ? 2500 : 40, height: side, width: side, using: &random)
     let columns = x.channels * kernel.taps
     let layer = OracleLayer(rows: 90, columns: columns, count: 200, using: &random)
     let shape = x.convolution(weights: layer.dense, bias: [Double](repeating: 0, count: 90), kernel)
