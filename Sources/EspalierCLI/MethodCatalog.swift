@@ -10,40 +10,6 @@ extension RunConfiguration {
     case itopRigL = "itop-rigl"
     case granet
     case dense
-
-    /// What `--alpha` is where it is not given: the method's paper's.
-    var alpha: Double {
-      switch self {
-      case .rigl: 0.3
-      case .itop, .itopRigL, .granet, .snfs: 0.5
-      case .dsr: 0.1
-      case .gse, .static, .set, .deepr, .mest, .dense: 0.2
-      }
-    }
-
-    /// What `--update-until` is where it is not given, as a fraction of all steps.
-    var updateUntil: Double {
-      switch self {
-      case .itop, .itopRigL, .snfs: 1
-      case .granet: 110 / 160
-      case .gse, .static, .set, .dsr, .deepr, .mest, .rigl, .dense: 0.75
-      }
-    }
-
-    /// What `--update-every` is where it is not given: the paper's interval, or a fortieth of a shorter run's steps, but at least 10.
-    func interval(in timetable: TrainingTimetable) -> Int {
-      let published =
-        switch self {
-        case .gse, .static, .set, .deepr, .granet, .dense: 1000
-        case .dsr: 300
-        case .mest: 5 * timetable.stepsPerEpoch
-        case .itop: ITOP.randomInterval
-        case .itopRigL: ITOP.gradientInterval
-        case .rigl: 100
-        case .snfs: timetable.stepsPerEpoch
-        }
-      return max(10, min(published, timetable.horizon / 40))
-    }
   }
 
   /// The sparsity that a run begins with: GraNet's is lower than its final one.

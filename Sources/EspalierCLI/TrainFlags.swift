@@ -103,8 +103,8 @@ struct TrainFlags: ParsableArguments {
     guard run.gamma > 0, run.gamma <= 1000 else {
       throw EspalierError.usage("gamma: \(run.gamma) is out of range; expected above 0 and at most 1000")
     }
-    run.alpha = alpha ?? run.method.alpha
-    run.updateUntil = updateUntil ?? run.method.updateUntil
+    run.alpha = alpha ?? run.alpha
+    run.updateUntil = updateUntil ?? run.updateUntil
   }
 
   private static let plannedMethods = ["topkast", "snip", "grasp", "synflow", "magnitude", "gradual", "lottery"]
@@ -142,7 +142,7 @@ struct TrainFlags: ParsableArguments {
     run.keep = keep ?? run.keep
     try run.validateCheckpoints()
     run.updateEvery = try timetable.updates(
-      interval: updateEvery ?? run.method.interval(in: timetable), until: run.updateUntil, alpha: run.alpha
+      interval: updateEvery, until: run.updateUntil, alpha: run.alpha
     ).interval
   }
 
