@@ -31,8 +31,7 @@ struct PlanCommand: ParsableCommand {
   /// Names and ranges as `train` takes them.
   private func resolve() throws -> RunConfiguration {
     let isLarge = ModelCatalog.isForImageNet(model ?? "")
-    let hasImageNet = DatasetCatalog.descriptions.contains { $0.name == "imagenet" }
-    let dataset = dataset ?? (isLarge && hasImageNet ? "imagenet" : nil)
+    let dataset = dataset ?? (isLarge ? "imagenet" : nil)
     func flag(_ name: String, _ value: Any?) -> [String] { value.map { ["--\(name)=\($0)"] } ?? [] }
     let arguments =
       flag("model", model) + flag("width", width) + flag("hidden", hidden) + flag("dataset", dataset)

@@ -46,11 +46,6 @@ public final class ImageFiles: @unchecked Sendable {
     }
   }
 
-  /// Calls `body` with all names, relative to the folder, each ended by a zero byte.
-  public func withUnsafeNames<R>(_ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R {
-    try names.withUnsafeBytes(body)
-  }
-
   /// Bytes of memory that the names take.
   var bytesInMemory: Int { names.count + 8 * starts.count }
 }

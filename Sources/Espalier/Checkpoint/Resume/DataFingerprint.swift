@@ -12,11 +12,7 @@ extension ImageDataset {
       let sizes = [split.count, classes, channels, height, width].map { UInt64($0) }
       sizes.withUnsafeBytes { hash.update($0) }
       split.labels.withUnsafeBytes { hash.update($0) }
-      switch split.storage {
-      case .bytes(let pixels), .floats(let pixels):
-        pixels.withUnsafeBufferPointer { hash.update(UnsafeRawBufferPointer($0)) }
-      case .files(let files): files.withUnsafeNames { hash.update($0) }
-      }
+      split.withIdentifyingBytes { hash.update($0) }
     }
     return hash.finish()
   }
