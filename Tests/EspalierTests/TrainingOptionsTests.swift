@@ -168,9 +168,7 @@ import Testing
       sourceChannels: 1, sourceHeight: 8, sourceWidth: 8, channels: 1, height: 8, width: 8, mean: [0.4971],
       deviation: [0.2112])
     let images = dataset.test.images.withUnsafeBufferPointer { bytes in
-      (0..<130).map { UInt32($0) }.withUnsafeBufferPointer {
-        context.pack(images: bytes, indices: $0, placements: .init(start: nil, count: 0), packing: packed)
-      }
+      context.pack(images: bytes, indices: (0..<130).map { UInt32($0) }, placements: [], packing: packed)
     }
     let logits = ModelPass.numbers(try model(Variable(images), on: Tape(context: context, mode: .evaluation)).value)
     let expected = (0..<130).count { n in
