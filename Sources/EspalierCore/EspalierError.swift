@@ -34,11 +34,11 @@ public struct EspalierError: Error, Sendable, Equatable, CustomStringConvertible
 }
 
 extension EspalierError {
-  /// Of `candidates`, the one nearest to `name` by edit distance, if it is near enough to be what was meant.
+  /// Of `candidates`, the one nearest to `name` by edit distance, if it is near enough to be what was meant; else one that begins with it.
   public static func nearest(to name: String, among candidates: [String]) -> String? {
     let best = candidates.map { ($0, editDistance(name.lowercased(), $0.lowercased())) }.min { $0.1 < $1.1 }
-    guard let (candidate, distance) = best, distance <= max(2, candidate.count / 3) else { return nil }
-    return candidate
+    if let (candidate, distance) = best, distance <= max(2, candidate.count / 3) { return candidate }
+    return name.count < 3 ? nil : candidates.first { $0.hasPrefix(name.lowercased()) }
   }
 
   /// Levenshtein distance, in O(a.count * b.count).

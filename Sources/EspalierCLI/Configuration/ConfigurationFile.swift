@@ -64,8 +64,8 @@ enum ConfigurationFile {
     if let sequence = node.sequence {
       let values = sequence.compactMap(\.string)
       guard values.count == sequence.count else { throw wrong("a list of numbers") }
-      // An empty list (no milestones) is written as the empty word.
-      return ["--\(name)=\(values.joined(separator: ","))"]
+      // No milestones: the empty word, which the parser takes only as an argument of its own.
+      return values.isEmpty ? ["--\(name)", ""] : ["--\(name)=\(values.joined(separator: ","))"]
     }
     guard let text = node.string else { throw wrong("a value") }
     return ["--\(name)=\(text)"]
