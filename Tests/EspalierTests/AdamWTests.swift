@@ -2,7 +2,7 @@ import EspalierCore
 import TestSupport
 import Testing
 
-@testable import Espalier
+import Espalier
 
 /// What torch.optim.AdamW did (PyTorch 2.15), from weights 1, -0.5, 0.25, 2.
 private enum RecordedAdamW {

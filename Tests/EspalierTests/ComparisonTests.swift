@@ -2,7 +2,7 @@ import EspalierCore
 import Foundation
 import Testing
 
-@testable import Espalier
+import Espalier
 
 @Suite struct ComparisonTests {
   private func cell(_ accuracy: Double, seed: Int, explored: Double? = 0.5) throws -> Comparison.Cell {

@@ -4,7 +4,7 @@ import FoundationXML
 import TestSupport
 import Testing
 
-@testable import Espalier
+import Espalier
 
 /// Reports of runs' folders, written here as `train` writes them.
 @Suite struct ReportTests {

@@ -4,7 +4,7 @@ import EspalierTopology
 import TestSupport
 import Testing
 
-@testable import Espalier
+import Espalier
 
 /// Batches that are summed up make one larger batch.
 @Suite struct AccumulationTests {

@@ -5,7 +5,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@testable import Espalier
+import Espalier
 
 /// Stops after a step.
 private final class StoppingObserver: TrainingObserver {

@@ -4,12 +4,15 @@ import EspalierCore
 /// g *= min(1, maximum / (n + 1e-6)).
 ///
 /// The norm is summed in Double, parameter by parameter, in an order that no number of threads changes.
-struct GradientClipping {
-  let maximum: Double
+public struct GradientClipping {
+  /// Above 0.
+  public let maximum: Double
+
+  public init(maximum: Double) { self.maximum = maximum }
 
   /// - Returns: the norm before.
   @discardableResult
-  func callAsFunction(_ parameters: [any Parameter], context: ComputeContext) -> Double {
+  public func callAsFunction(_ parameters: [any Parameter], context: ComputeContext) -> Double {
     let norm = parameters.reduce(0) { $0 + context.squareSum($1.gradient) }.squareRoot()
     let factor = maximum / (norm + 1e-6)
     if factor < 1 {

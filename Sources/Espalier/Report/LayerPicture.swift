@@ -1,24 +1,24 @@
 import EspalierCore
 
 /// What a report shows of a layer's structure: how connections spread over outputs, inputs and the plane between them.
-struct LayerPicture: Sendable {
+package struct LayerPicture: Sendable {
   /// Cells of the picture along each side, at most.
   static let side = 64
   /// Bins of a histogram, at most.
   static let bins = 24
 
-  let name: String
-  let rows, columns, connections: Int
+  package let name: String
+  package let rows, columns, connections: Int
   /// Of connections an output.
-  let fanIn: Histogram
+  package let fanIn: Histogram
   /// Of connections an input.
-  let fanOut: Histogram
+  package let fanOut: Histogram
   /// [height, width], connections a cell of the reduced plane.
-  let cells: [Int]
-  let width, height: Int
+  package let cells: [Int]
+  package let width, height: Int
 
   /// - Complexity: O(rows + columns + connections).
-  init(_ matrix: SparseMatrix) {
+  package init(_ matrix: SparseMatrix) {
     let structure = matrix.structure
     name = matrix.name
     rows = structure.rows
@@ -48,14 +48,14 @@ struct LayerPicture: Sendable {
 }
 
 /// Counts of whole numbers in bins of equal width, the first of which starts at 0.
-struct Histogram: Sendable, Equatable {
-  let binWidth: Int
-  let counts: [Int]
-  let mean: Double
-  let maximum: Int
-  let zeros: Int
+package struct Histogram: Sendable, Equatable {
+  package let binWidth: Int
+  package let counts: [Int]
+  package let mean: Double
+  package let maximum: Int
+  package let zeros: Int
 
-  init(_ values: [Int], bins: Int) {
+  package init(_ values: [Int], bins: Int) {
     maximum = values.max() ?? 0
     mean = values.isEmpty ? 0 : Double(values.reduce(0, +)) / Double(values.count)
     zeros = values.count { $0 == 0 }

@@ -1,27 +1,43 @@
 import Foundation
 
 /// Curves over common axes, as SVG that takes its colours from the page.
-struct LineChart {
-  struct Series {
+package struct LineChart {
+  package struct Series {
     let name: String
     /// Number of its colour.
     let color: Int
     var points: [(x: Double, y: Double)]
     /// Drawn faintly, as what another series smooths.
-    var isFaint = false
+    var isFaint: Bool
     /// Half the height of each point's whisker; none where empty.
-    var spreads: [Double] = []
+    var spreads: [Double]
+
+    package init(
+      name: String, color: Int, points: [(x: Double, y: Double)], isFaint: Bool = false, spreads: [Double] = []
+    ) {
+      self.name = name
+      self.color = color
+      self.points = points
+      self.isFaint = isFaint
+      self.spreads = spreads
+    }
   }
 
   let title: String
   let xLabel: String
   let series: [Series]
 
+  package init(title: String, xLabel: String, series: [Series]) {
+    self.title = title
+    self.xLabel = xLabel
+    self.series = series
+  }
+
   private static let size = (width: 560.0, height: 260.0)
   private static let inset = (left: 58.0, right: 12.0, top: 12.0, bottom: 38.0)
 
   /// A figure with the title as its caption; empty where there is nothing to draw.
-  var html: String {
+  package var html: String {
     let points = series.flatMap(\.points).filter { $0.x.isFinite && $0.y.isFinite }
     guard let first = points.first else { return "" }
     var x = Axis(first.x)

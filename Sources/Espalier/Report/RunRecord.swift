@@ -6,13 +6,13 @@ import Foundation
 /// A run that has not ended, or was stopped, has no result; everything else is shown as far as it goes.
 public struct RunRecord: Sendable {
   /// A logged step of `metrics.jsonl`.
-  struct Step: Decodable, Sendable {
+  package struct Step: Decodable, Sendable {
     let step: Int
     let epoch, trainLoss, learningRate, imagesPerSecond: Double
   }
 
   /// An epoch of `metrics.jsonl`.
-  struct Epoch: Decodable, Sendable {
+  package struct Epoch: Decodable, Sendable {
     let epoch: Int
     let testLoss, testAccuracy: Double
     let validationAccuracy: Double?
@@ -32,7 +32,7 @@ public struct RunRecord: Sendable {
   }
 
   /// The fields of `result.json` that a report shows.
-  struct Result: Decodable, Sendable {
+  package struct Result: Decodable, Sendable {
     let testAccuracy, testLoss: Double
     let trainSeconds, stepMsMedian, imagesPerSecond: Double
     let peakRssBytes, largestWeightBufferBytes, weightStateBytes: Int
@@ -49,10 +49,10 @@ public struct RunRecord: Sendable {
   let configuration: String
   /// `environment.json` as it is.
   let environment: String
-  let steps: [Step]
-  let epochs: [Epoch]
+  package let steps: [Step]
+  package let epochs: [Epoch]
   let updates: [Update]
-  let result: Result?
+  package let result: Result?
   /// Layers of the newest checkpoint; empty where there is none, or where its weights are dense.
   let layers: [LayerPicture]
 

@@ -2,7 +2,7 @@ import EspalierCore
 
 extension Trainer {
   /// `progress` with the sums of time and operations as they are now.
-  var snapshot: TrainingProgress {
+  package var snapshot: TrainingProgress {
     var snapshot = progress
     snapshot.seconds = clock.seconds
     snapshot.stepMilliseconds = stepMilliseconds

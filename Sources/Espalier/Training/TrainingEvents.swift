@@ -54,7 +54,7 @@ public struct EpochRecord: Sendable, Codable, Hashable {
   public let validationLoss: Double?
   public let validationAccuracy: Double?
 
-  init(epoch: Int, trainLoss: Double, test: LossResult, validation: LossResult?) {
+  package init(epoch: Int, trainLoss: Double, test: LossResult, validation: LossResult?) {
     self.epoch = epoch
     self.trainLoss = trainLoss
     testLoss = test.mean

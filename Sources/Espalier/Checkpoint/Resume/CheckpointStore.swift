@@ -17,9 +17,9 @@ public struct CheckpointStore: Sendable {
   }
 
   /// What the digests are of.
-  static let fileNames = [Checkpoint.fileName, RunState.fileName, TrainingTensors.fileName]
+  package static let fileNames = [Checkpoint.fileName, RunState.fileName, TrainingTensors.fileName]
 
-  var folder: String { run + "/checkpoints" }
+  package var folder: String { run + "/checkpoints" }
 
   /// Where the checkpoint of a step lies.
   public func path(step: Int) -> String { folder + "/" + Self.name(step: step) }

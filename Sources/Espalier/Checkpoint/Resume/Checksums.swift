@@ -3,13 +3,13 @@ import Foundation
 import Glibc
 
 /// The list of a folder's files with their SHA-256, in the form that `sha256sum -c` takes: proof that they are whole.
-enum Checksums {
+package enum Checksums {
   static let fileName = "SHA256SUMS"
 
   /// Reads the files back and writes the list; returns when it is on disk.
   ///
   /// - Throws: `EspalierError.write`.
-  static func write(of names: [String], in folder: String) throws {
+  package static func write(of names: [String], in folder: String) throws {
     let lines = try names.map { name in
       do {
         return "\(try digest(of: folder + "/" + name))  \(name)\n"
