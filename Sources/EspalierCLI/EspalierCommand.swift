@@ -16,6 +16,9 @@ struct EspalierCommand: ParsableCommand {
     ])
 
   static func main() {
+    // A parent may have had signals ignored, which programs inherit; and a closed pipe is an error like others, not the end.
+    for number in [SIGINT, SIGTERM, SIGUSR1] { signal(number, SIG_DFL) }
+    signal(SIGPIPE, SIG_IGN)
     do {
       var command = try parseAsRoot(try ArgumentExpansion.expand(Array(CommandLine.arguments.dropFirst())))
       try command.run()

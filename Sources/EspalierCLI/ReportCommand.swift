@@ -9,12 +9,18 @@ struct ReportCommand: ParsableCommand {
 
   @Argument(help: "Runs' folders.") var runs: [String]
   @Option(help: "The file; by default RUN/report.html of a single run, else report.html.") var output: String?
+  @Flag(help: "Print the result as one JSON object.") var json = false
+
+  private struct Result: Encodable {
+    let report: String
+    let runs: [String]
+  }
 
   func run() throws {
     let report = Report(runs: try runs.map { try RunRecord(folder: $0) })
     let path = output ?? (runs.count == 1 ? runs[0] + "/report.html" : "report.html")
     try Self.write(report, to: path)
-    try Terminal.result(path)
+    if json { try Terminal.json(Result(report: path, runs: runs)) } else { try Terminal.result(path) }
   }
 
   /// Writes the page in place of what is there, at once.

@@ -115,7 +115,7 @@ final class RunFolder {
 final class RunLock {
   private let descriptor: Int32
 
-  /// - Throws: `EspalierError.usage` where another process has it.
+  /// - Throws: `EspalierError` where another process has it, or the file system knows no locks.
   init(_ path: String) throws {
     descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else {
@@ -123,7 +123,10 @@ final class RunLock {
         "\(path): cannot be opened: \(String(cString: strerror(errno))); expected a run's folder")
     }
     guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
-      throw EspalierError.usage("\(path): another process trains this run; wait for it or stop it first")
+      throw EspalierError.invariant(
+        errno == EWOULDBLOCK
+          ? "\(path): another process trains this run; wait for it or stop it first"
+          : "\(path): cannot be locked: \(String(cString: strerror(errno)))")
     }
   }
 

@@ -22,6 +22,7 @@ extension TrainingSession {
       let verdict = RunResult(
         configuration, model: model, result: result, best: best, context: context, folder: folder.path)
       try folder.write(verdict, to: "result.json")
+      try ReportCommand.write(Report(runs: [RunRecord(folder: folder.path)]), to: folder.path + "/report.html")
       if json { try Terminal.json(verdict) } else { try Terminal.result(verdict.summary(folder: folder.path)) }
     } catch let error as EspalierError {
       reporter.log("stopped: \(error.message)")
@@ -53,8 +54,8 @@ extension TrainingSession {
       guard step % configuration.checkpointEvery == 0 || step == trainer.timetable.steps || isBest else { return }
       try save(to: store, of: folder)
     }
+    defer { for line in dataset.damageLines { reporter.log(line) } }
     let result = try trainer.run(observer: reporter)
-    for line in dataset.damageLines { reporter.log(line) }
     if configuration.method != .dense { try context.meter.check() }
     if !result.isFinished { try save(to: store, of: folder) }
     return result

@@ -15,7 +15,10 @@ extension CommandLineTests {
       return path
     }
 
-    @Test(arguments: [[], ["--schedule", "cosine"], ["--milestones", ""], ["--no-shuffle", "--augment"]])
+    @Test(arguments: [
+      [], ["--schedule", "cosine"], ["--milestones", ""], ["--no-shuffle", "--augment"],
+      ["--optimizer", "adamw", "--lr", "0.001"],
+    ])
     func aRunsConfigurationRepeatsIt(_ more: [String]) throws {
       let output = try IDXFolder()
       let first = try TrainedRun(Self.tiny + more, output: output.path)

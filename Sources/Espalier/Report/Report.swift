@@ -55,14 +55,9 @@ public struct Report {
       \(row("weights, gradients, optimizer state") { mebibytes($0.weightStateBytes) })\
       \(row("largest weight-side buffer") { mebibytes($0.largestWeightBufferBytes) })\
       \(row("exploration rate") { $0.explorationRate.map { String(format: "%.4f", $0) } })\
-      \(phases.map { phase in row("time: \(phase.escaped)") { $0.phaseSeconds?[phase].map { String(format: "%.2f s", $0) } } }.joined())\
       </table></div>
       \(unfinished)
       """
-  }
-
-  private var phases: [String] {
-    Set(runs.flatMap { $0.result?.phaseSeconds.map { Array($0.keys) } ?? [] }).sorted()
   }
 
   private func series(_ points: (RunRecord) -> [(x: Double, y: Double)]) -> [LineChart.Series] {
@@ -81,7 +76,8 @@ public struct Report {
         title: "Test accuracy", xLabel: "epoch",
         series: series { $0.epochs.map { (Double($0.epoch), $0.testAccuracy) } }),
       LineChart(
-        title: "Test accuracy against training time", xLabel: "seconds", series: series { $0.accuracyOverTime }),
+        title: "Test accuracy against training time, which epochs share equally", xLabel: "seconds",
+        series: series { $0.accuracyOverTime }),
       LineChart(
         title: "Test loss", xLabel: "epoch", series: series { $0.epochs.map { (Double($0.epoch), $0.testLoss) } }),
       LineChart(
@@ -131,12 +127,10 @@ public struct Report {
 }
 
 extension RunRecord {
-  /// Accuracy after each epoch at the training time by then; where epochs did not record theirs, they share the whole equally.
+  /// Accuracy after each epoch; epochs share the training time equally.
   fileprivate var accuracyOverTime: [(x: Double, y: Double)] {
-    epochs.enumerated().compactMap { i, epoch in
-      let shared = result.map { $0.trainSeconds * Double(i + 1) / Double(epochs.count) }
-      return (epoch.trainSeconds ?? shared).map { ($0, epoch.testAccuracy) }
-    }
+    guard let seconds = result?.trainSeconds else { return [] }
+    return epochs.enumerated().map { (seconds * Double($0 + 1) / Double(epochs.count), $1.testAccuracy) }
   }
 }
 

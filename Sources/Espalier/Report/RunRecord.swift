@@ -15,8 +15,6 @@ public struct RunRecord: Sendable {
   package struct Epoch: Decodable, Sendable {
     let epoch: Int
     let testLoss, testAccuracy: Double
-    let validationAccuracy: Double?
-    let trainSeconds: Double?
   }
 
   /// A line of `topology.jsonl`.
@@ -40,7 +38,6 @@ public struct RunRecord: Sendable {
     let trainFlopsPerSample, denseTrainFlopsPerSample: Double
     let explorationRate: Double?
     let synthetic: Bool?
-    let phaseSeconds: [String: Double]?
   }
 
   /// The folder's name.

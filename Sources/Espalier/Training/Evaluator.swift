@@ -46,6 +46,10 @@ public struct Evaluator {
         context.countCorrect(amongLargest: 5, logits.value, labels: $0)
       }
     }
+    guard samples > 0 else {
+      throw EspalierError.input(
+        "evaluation: none of the \(loader.split.count) images can be decoded; is the data set whole?")
+    }
     return LossResult(
       total: total, correct: correct, samples: samples, correctInTopFive: countsTopFive ? inTopFive : nil)
   }

@@ -24,10 +24,8 @@ struct CellRunner {
     defer { for job in running { job.process.interrupt() } }
     while !waiting.isEmpty || !running.isEmpty {
       if stop.reason != nil {
-        for job in running {
-          job.process.terminate()
-          job.process.waitUntilExit()
-        }
+        for job in running { job.process.terminate() }
+        for job in running { job.process.waitUntilExit() }
         running = []
         throw ComparisonStopped()
       }

@@ -51,6 +51,7 @@ struct ComparisonGrid {
     var settings = try shared.resolve()
     let output = settings.output
     (settings.output, settings.dataDir, settings.threads, settings.seed, settings.sparsity) = ("", nil, 1, 0, 0)
+    (settings.maxTime, settings.keep, settings.checkpointEvery, settings.logEvery) = (nil, 1, 1, 1)
     var hash = SHA256Stream()
     let text = try YAMLEncoder().encode(settings)
     text.utf8CString.withUnsafeBytes { hash.update($0) }
@@ -112,7 +113,11 @@ struct ComparisonCell {
   ///
   /// - Throws: `EspalierError.write` where the configuration cannot be written.
   func arguments() throws -> [String] {
-    if let stopped = runs.first { return ["resume", stopped] }
+    if let stopped = runs.first {
+      return ["resume", stopped, "--threads", "\(configuration.threads)"]
+        + (configuration.dataDir.map { ["--data-dir", $0] } ?? [])
+        + (configuration.maxTime.map { ["--max-time", $0] } ?? [])
+    }
     do {
       try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
       try Data(YAMLEncoder().encode(configuration).utf8).write(

@@ -81,7 +81,19 @@ enum ArgumentExpansion {
     for (flag, expand) in [("--config", ConfigurationFile.arguments), ("--preset", Preset.arguments)] {
       for value in values(of: flag, in: arguments) { expanded += try expand(value) }
     }
-    return [verb] + expanded + arguments.dropFirst()
+    return [verb] + withoutContradictions(expanded, given: Array(arguments.dropFirst())) + arguments.dropFirst()
+  }
+
+  /// A file has every setting, also those that the chosen optimizer or schedule does not take: only flags that were given contradict.
+  private static func withoutContradictions(_ expanded: [String], given: [String]) -> [String] {
+    let all = expanded + given
+    var kept = expanded
+    if values(of: "--optimizer", in: all).last == "adamw" { kept.removeAll { $0.hasPrefix("--momentum=") } }
+    if values(of: "--schedule", in: all).last == "cosine" {
+      kept.removeAll { $0.hasPrefix("--milestones=") }
+      if let flag = kept.firstIndex(of: "--milestones") { kept.removeSubrange(flag...flag + 1) }
+    }
+    return kept
   }
 
   private static func values(of flag: String, in arguments: [String]) -> [String] {
