@@ -19,7 +19,7 @@ struct ResumeCommand: ParsableCommand {
   func run() throws {
     let path = folder.count > 1 && folder.hasSuffix("/") ? String(folder.dropLast()) : folder
     let recorded = try Self.settings(try RunFolder.configuration(of: path), of: path + "/config.yaml")
-    if !verify, let result = RunFolder.result(of: path) { return try show(result, of: path) }
+    if !verify, let result = RunFolder.result(of: path) { return try finish(path, result: result) }
     if let threads { _ = try ComputeContext(threads: threads) }
     var settings = recorded
     settings.threads = threads ?? recorded.threads
@@ -36,6 +36,7 @@ struct ResumeCommand: ParsableCommand {
       return try show(try ResumeVerification(settings: settings, path: path, store: store)(from: newest))
     }
     store.removeUnfinished()
+    RunFolder.removeTemporaries(in: path)
     let session = try Self.session(settings, from: newest, in: store, path: path)
     let progress = session.trainer.progress
     let runFolder = try RunFolder(
@@ -76,6 +77,16 @@ struct ResumeCommand: ParsableCommand {
     guard verdict.equal else {
       throw EspalierError.invariant("verify: a resumed run differs from an uninterrupted one on this machine")
     }
+  }
+
+  /// Does what a run that was killed between its result and its report left to do, and prints the result again.
+  private func finish(_ path: String, result: Data) throws {
+    RunFolder.removeTemporaries(in: path)
+    let report = path + "/report.html"
+    if !FileManager.default.fileExists(atPath: report) {
+      try ReportCommand.write(Report(runs: [RunRecord(folder: path)]), to: report)
+    }
+    try show(result, of: path)
   }
 
   /// Prints a finished run's result again.

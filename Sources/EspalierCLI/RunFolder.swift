@@ -102,6 +102,14 @@ final class RunFolder {
   }
   func appendLog(_ line: String) throws { try log.append(Data(line.utf8)) }
 
+  /// Deletes what a process that was killed while it replaced a file left behind; Foundation names such files so.
+  static func removeTemporaries(in path: String) {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
+    for name in names where name.hasPrefix(".dat.nosync") {
+      try? FileManager.default.removeItem(atPath: path + "/" + name)
+    }
+  }
+
   private static func writeAtomically(_ data: Data, to path: String) throws {
     do {
       try data.write(to: URL(fileURLWithPath: path), options: .atomic)
