@@ -96,6 +96,7 @@ final class TopologyStep {
     where change.prunedCount > 0 || change.grownCount > 0 {
       try exploration[i].add(change.grown, to: parameter.matrix)
       try parameter.apply(change, threads: context.threads)
+      exploration[i].forget(beyond: parameter.matrix.site)
       sinceRecord[i].grown += change.grownCount
       sinceRecord[i].pruned += change.prunedCount
     }
@@ -114,6 +115,7 @@ final class TopologyStep {
     for (i, (parameter, change)) in zip(model.sparseParameters, changes).enumerated() {
       try exploration[i].add(change.grown, to: parameter.matrix)
       try parameter.apply(change, threads: context.threads)
+      exploration[i].forget(beyond: parameter.matrix.site)
     }
     try checkBudget(step: update.step)
     return record(step: update.step, since: update.started) {
