@@ -111,6 +111,7 @@ final class TopologyStep {
     guard candidates.count == model.sparseParameters.count else {
       throw EspalierError.invariant("update at step \(update.step + 1): a sparse layer saw no gradient")
     }
+    try checkFinite(candidates, step: update.step)
     let changes = try updater.changes(for: candidates, step: update.step, random: random)
     for (i, (parameter, change)) in zip(model.sparseParameters, changes).enumerated() {
       try exploration[i].add(change.grown, to: parameter.matrix)
@@ -120,6 +121,17 @@ final class TopologyStep {
     try checkBudget(step: update.step)
     return record(step: update.step, since: update.started) {
       (candidates[$0].examined, changes[$0].grownCount, changes[$0].prunedCount)
+    }
+  }
+
+  /// Where the update replaces the optimizer's step, nothing else looks at this step's gradients.
+  private func checkFinite(_ candidates: [LayerCandidates], step: Int) throws {
+    for layer in candidates {
+      let gradients = [layer.gradients, layer.activeGradients].compactMap { $0 }
+      guard gradients.allSatisfy({ context.allFinite($0) }) else {
+        throw EspalierError.diverged(
+          "diverged at step \(step + 1): a gradient of \(layer.weights.name) is not finite; try a lower learning rate")
+      }
     }
   }
 
