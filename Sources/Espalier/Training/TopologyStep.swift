@@ -59,7 +59,8 @@ final class TopologyStep {
     /// Floating-point operations a sample that the updater asked of the layers.
     fileprivate(set) var exploredFlops = 0.0
     fileprivate let owner: TopologyStep
-    fileprivate let started = ContinuousClock.now
+    /// What the updater took during the backward pass.
+    fileprivate var elapsed = Duration.zero
 
     fileprivate init(step: Int, owner: TopologyStep) {
       self.step = step
@@ -78,6 +79,8 @@ final class TopologyStep {
     tape.computesSparseGradients = mode == .add
     let connections = model.connections
     tape.gradientSiteVisitor = { [updater, random] site in
+      let started = ContinuousClock.now
+      defer { update.elapsed += ContinuousClock.now - started }
       update.candidates[site.parameter.index] = try updater.candidates(
         in: Probe(site: site, networkConnections: connections, update: update), step: step, random: random)
     }
@@ -103,10 +106,11 @@ final class TopologyStep {
     try checkBudget(step: step)
     guard (step + 1) % updater.schedule.interval == 0 else { return nil }
     defer { sinceRecord = parameters.map { _ in (0, 0) } }
-    return record(step: step, since: started) { (0, sinceRecord[$0].grown, sinceRecord[$0].pruned) }
+    return record(step: step, elapsed: ContinuousClock.now - started) { (0, sinceRecord[$0].grown, sinceRecord[$0].pruned) }
   }
 
   private func apply(_ update: Update) throws -> UpdateRecord {
+    let started = ContinuousClock.now
     let candidates = update.candidates.compactMap { $0 }
     guard candidates.count == model.sparseParameters.count else {
       throw EspalierError.invariant("update at step \(update.step + 1): a sparse layer saw no gradient")
@@ -119,7 +123,7 @@ final class TopologyStep {
       exploration[i].forget(beyond: parameter.matrix.site)
     }
     try checkBudget(step: update.step)
-    return record(step: update.step, since: update.started) {
+    return record(step: update.step, elapsed: update.elapsed + (ContinuousClock.now - started)) {
       (candidates[$0].examined, changes[$0].grownCount, changes[$0].prunedCount)
     }
   }
@@ -146,7 +150,7 @@ final class TopologyStep {
   }
 
   private func record(
-    step: Int, since started: ContinuousClock.Instant,
+    step: Int, elapsed: Duration,
     _ moved: (_ layer: Int) -> (candidates: Int, grown: Int, pruned: Int)
   ) -> UpdateRecord {
     let layers = model.sparseParameters.enumerated().map { i, parameter in
@@ -160,7 +164,7 @@ final class TopologyStep {
     }
     return UpdateRecord(
       step: step + 1, fraction: updater.schedule.fraction(at: step),
-      seconds: (ContinuousClock.now - started).seconds, layers: layers)
+      seconds: elapsed.seconds, layers: layers)
   }
 
   /// A layer in its backward pass, as updaters see it. Counts what they ask for.
