@@ -3,7 +3,9 @@ import EspalierCore
 import EspalierTopology
 
 extension RunConfiguration {
-  /// How a network finds its connections.
+  /// How a network finds its connections. All share the flags' schedule, with the flags' defaults; `dsr` moves the same fraction at
+  /// every update; `itop` is `set` and `itop-rigl` is `rigl` with a fraction that falls to 0.005, as `snfs`'s does, not to 0; `snfs`
+  /// grows among sampled candidates, `--gamma` a connection.
   enum Method: String, Codable, CaseIterable {
     case gse, `static`, set, dsr, deepr, mest, itop
     case rigl, snfs

@@ -16,16 +16,20 @@ struct TrainFlags: ParsableArguments {
   @Option(help: "mlp only: units of the hidden layers, e.g. 512,512.") var hidden: String?
   @Option(help: "The data set: \(DatasetCatalog.names.joined(separator: ", ")).") var dataset: String?
   @Option(help: "The folder that holds the data set.") var dataDir: String?
-  @Option(help: "The method: \(RunConfiguration.Method.allCases.map(\.rawValue).joined(separator: ", ")).")
+  @Option(
+    help: """
+      The method: \(RunConfiguration.Method.allCases.map(\.rawValue).joined(separator: ", ")). itop is set, itop-rigl is rigl, with the moved \
+      fraction falling to 0.005 instead of 0; snfs grows among sampled candidates.
+      """)
   var method: String?
   @Option(help: "gse only: what guides exploration: uniform, grabo or graest.") var guide: String?
-  @Option(help: "Where connections compete: local (in their layer) or global.") var scope: String?
+  @Option(help: "gse, set, itop, rigl, itop-rigl: where connections compete: local (in their layer) or global.") var scope: String?
   @Option(help: "Whether an update takes the place of the optimizer's step: replace or add.") var updateMode: String?
   @Option(help: "Fraction of weights that do not exist: 0 <= s < 1.") var sparsity: Double?
   @Option(help: "granet only: the sparsity that it begins with (0.5).") var initialSparsity: Double?
   @Option(help: "How layers share the connections: erdos-renyi, erk or uniform.") var distribution: String?
-  @Option(help: "Candidates drawn a connection.") var gamma: Double?
-  @Option(help: "Fraction of connections that the first update moves.") var alpha: Double?
+  @Option(help: "gse, snfs: candidates drawn a connection.") var gamma: Double?
+  @Option(help: "Fraction of connections that the first update moves; dsr: that each does.") var alpha: Double?
   @Option(help: "Steps between updates.") var updateEvery: Int?
   @Option(help: "Fraction of all steps after which connections stay.") var updateUntil: Double?
   @Option(help: "Passes over the training set.") var epochs: Int?
