@@ -23,7 +23,8 @@ struct TrainFlags: ParsableArguments {
       """)
   var method: String?
   @Option(help: "gse only: what guides exploration: uniform, grabo or graest.") var guide: String?
-  @Option(help: "gse, set, itop, rigl, itop-rigl: where connections compete: local (in their layer) or global.") var scope: String?
+  @Option(help: "gse, set, itop, rigl, itop-rigl: where connections compete: local (in their layer) or global.")
+  var scope: String?
   @Option(help: "Whether an update takes the place of the optimizer's step: replace or add.") var updateMode: String?
   @Option(help: "Fraction of weights that do not exist: 0 <= s < 1.") var sparsity: Double?
   @Option(help: "granet only: the sparsity that it begins with (0.5).") var initialSparsity: Double?

@@ -84,7 +84,9 @@ extension SavedRun {
   /// New objects in the state that the newest checkpoint has.
   func load(_ method: MethodTrainingTests.Method, threads: Int) throws -> TrainingRun {
     let (step, state) = try #require(store.newest { _, reason in Issue.record("\(reason)") })
-    let run = try make(method, threads: threads) { try Checkpoint(path: store.path(step: step)).sparseModel(context: $0) }
+    let run = try make(method, threads: threads) {
+      try Checkpoint(path: store.path(step: step)).sparseModel(context: $0)
+    }
     try store.restore(run.trainer, step: step, state: state)
     return run
   }

@@ -106,7 +106,9 @@ final class TopologyStep {
     try checkBudget(step: step)
     guard (step + 1) % updater.schedule.interval == 0 else { return nil }
     defer { sinceRecord = parameters.map { _ in (0, 0) } }
-    return record(step: step, elapsed: ContinuousClock.now - started) { (0, sinceRecord[$0].grown, sinceRecord[$0].pruned) }
+    return record(step: step, elapsed: ContinuousClock.now - started) {
+      (0, sinceRecord[$0].grown, sinceRecord[$0].pruned)
+    }
   }
 
   private func apply(_ update: Update) throws -> UpdateRecord {
