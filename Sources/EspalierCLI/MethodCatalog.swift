@@ -3,13 +3,20 @@ import EspalierCore
 import EspalierTopology
 
 extension RunConfiguration {
-  /// How a network finds its connections.
+  /// How a network finds its connections. All share the flags' schedule, with the flags' defaults; `dsr` aims at the same fraction at
+  /// every update, `deepr` exchanges after every step; `itop` is `set` and `itop-rigl` is `rigl` with a fraction that falls to 0.005, as `snfs`'s does, not to 0; `snfs`
+  /// grows among sampled candidates, `--gamma` a connection.
   enum Method: String, Codable, CaseIterable {
     case gse, `static`, set, dsr, deepr, mest, itop
     case rigl, snfs
     case itopRigL = "itop-rigl"
     case granet
     case dense
+
+    var takesGuide: Bool { self == .gse }
+    var takesInitialSparsity: Bool { self == .granet }
+    /// Whether `--scope` could not change where connections compete.
+    var fixesScope: Bool { [.dsr, .deepr, .mest, .snfs, .granet].contains(self) }
   }
 
   /// The sparsity that a run begins with: GraNet's is lower than its final one.

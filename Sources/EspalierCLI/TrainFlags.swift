@@ -16,16 +16,21 @@ struct TrainFlags: ParsableArguments {
   @Option(help: "mlp only: units of the hidden layers, e.g. 512,512.") var hidden: String?
   @Option(help: "The data set: \(DatasetCatalog.names.joined(separator: ", ")).") var dataset: String?
   @Option(help: "The folder that holds the data set.") var dataDir: String?
-  @Option(help: "The method: \(RunConfiguration.Method.allCases.map(\.rawValue).joined(separator: ", ")).")
+  @Option(
+    help: """
+      The method: \(RunConfiguration.Method.allCases.map(\.rawValue).joined(separator: ", ")). itop is set, itop-rigl is rigl, with the moved \
+      fraction falling to 0.005 instead of 0; snfs grows among sampled candidates.
+      """)
   var method: String?
   @Option(help: "gse only: what guides exploration: uniform, grabo or graest.") var guide: String?
-  @Option(help: "Where connections compete: local (in their layer) or global.") var scope: String?
+  @Option(help: "gse, set, itop, rigl, itop-rigl: where connections compete: local (in their layer) or global.")
+  var scope: String?
   @Option(help: "Whether an update takes the place of the optimizer's step: replace or add.") var updateMode: String?
   @Option(help: "Fraction of weights that do not exist: 0 <= s < 1.") var sparsity: Double?
   @Option(help: "granet only: the sparsity that it begins with (0.5).") var initialSparsity: Double?
   @Option(help: "How layers share the connections: erdos-renyi, erk or uniform.") var distribution: String?
-  @Option(help: "Candidates drawn a connection.") var gamma: Double?
-  @Option(help: "Fraction of connections that the first update moves.") var alpha: Double?
+  @Option(help: "gse, snfs: candidates drawn a connection.") var gamma: Double?
+  @Option(help: "Fraction of connections that the first update moves; dsr: that each aims at.") var alpha: Double?
   @Option(help: "Steps between updates.") var updateEvery: Int?
   @Option(help: "Fraction of all steps after which connections stay.") var updateUntil: Double?
   @Option(help: "Passes over the training set.") var epochs: Int?
@@ -56,8 +61,9 @@ struct TrainFlags: ParsableArguments {
 
   /// The configuration that the flags and the defaults make.
   ///
+  /// - Parameter isShared: of several methods, so that flags that the method does not take are no contradiction.
   /// - Throws: `EspalierError.usage` for unknown names, values out of range and flags that contradict each other.
-  func resolve() throws -> RunConfiguration {
+  func resolve(isShared: Bool = false) throws -> RunConfiguration {
     var run = RunConfiguration()
     run.model = model ?? run.model
     run.width = width ?? run.width
@@ -72,6 +78,7 @@ struct TrainFlags: ParsableArguments {
     let spec = try ModelCatalog.spec(run.modelRequest(for: description))
     try resolveMethod(&run)
     run.initialWeights = initialWeights
+    if !isShared { try refuseIdleFlags(run) }
     if let path = initialWeights, run.method != .dense {
       run.sparsity = try WeightsFile(path: path).sparsity(of: spec, stated: sparsity)
     }
@@ -94,7 +101,7 @@ struct TrainFlags: ParsableArguments {
     guard run.sparsity >= 0, run.sparsity < 1 else {
       throw EspalierError.usage("sparsity: \(run.sparsity) is out of range; expected 0 <= sparsity < 1")
     }
-    if let initialSparsity, !(0...run.sparsity).contains(initialSparsity) {
+    if run.method.takesInitialSparsity, let initialSparsity, !(0...run.sparsity).contains(initialSparsity) {
       throw EspalierError.usage(
         "initial-sparsity: \(initialSparsity) is out of range; expected 0 to the sparsity, \(run.sparsity)")
     }
@@ -105,6 +112,31 @@ struct TrainFlags: ParsableArguments {
     }
     run.alpha = alpha ?? run.alpha
     run.updateUntil = updateUntil ?? run.updateUntil
+  }
+
+  /// Refuses what the method would ignore. A run's config.yaml names the scope and the guide of every method, so their defaults pass.
+  private func refuseIdleFlags(_ run: RunConfiguration) throws {
+    let (method, standard) = (run.method, RunConfiguration())
+    if run.guide != standard.guide, !method.takesGuide {
+      throw EspalierError.usage("guide: only method gse takes it, the method is \(method.rawValue)")
+    }
+    if run.scope != standard.scope, method.fixesScope {
+      throw EspalierError.usage("scope: method \(method.rawValue) has its own; leave --scope out")
+    }
+    if run.initialSparsity != nil, !method.takesInitialSparsity {
+      throw EspalierError.usage("initial-sparsity: only method granet takes it, the method is \(method.rawValue)")
+    }
+    if run.initialWeights != nil, method == .granet {
+      throw EspalierError.usage("init: method granet begins with more connections than it ends with; leave --init out")
+    }
+  }
+
+  /// Clears the flags that the named method would ignore.
+  mutating func clearIdleFlags(of name: String) {
+    guard let method = RunConfiguration.Method(rawValue: name) else { return }
+    if !method.takesGuide { guide = nil }
+    if method.fixesScope { scope = nil }
+    if !method.takesInitialSparsity { initialSparsity = nil }
   }
 
   private static let plannedMethods = ["topkast", "snip", "grasp", "synflow", "magnitude", "gradual", "lottery"]

@@ -35,4 +35,9 @@ public struct ExplorationTracker {
     let change = TopologyChange(pruned: none, prunedCount: 0, grown: fresh)
     explored = try present.applying(change, name: name, site: site, meter: meter).structure
   }
+
+  /// Gives up counting where the union is larger than one buffer of the layer, as it is after a change, may be.
+  public mutating func forget(beyond site: WeightSite) {
+    if let explored, explored.count > site.largestBuffer(gamma: meter.gamma) { self.explored = nil }
+  }
 }

@@ -58,6 +58,16 @@ extension CommandLineTests {
       #expect(try again.program.json()["rows"] as? NSArray == more.program.json()["rows"] as? NSArray)
     }
 
+    /// Flags of one method, beside methods that would refuse them.
+    @Test func eachRowTakesItsOwnFlags() throws {
+      let output = try IDXFolder()
+      let (_, rows) = try compare(
+        ["--methods", "granet,set,dsr,gse", "--sparsities", ".9", "--seeds", "1", "--initial-sparsity", "0.6"]
+          + ["--guide", "grabo", "--scope", "global"], output: output)
+      #expect(rows.map { $0["method"] as? String } == ["granet", "set", "dsr", "gse"])
+      #expect(Set(rows.compactMap { $0["nnz"] as? Int }).count == 1 && rows.allSatisfy { $0["nnz"] is NSNumber })
+    }
+
     @Test func aFailedRunIsNamed() throws {
       let output = try IDXFolder()
       let arguments = ["compare", "--output", output.path, "--methods", "static", "--data-dir", "/nowhere"]

@@ -18,16 +18,20 @@ extension CommandLineTests {
     private func expectSame(
       _ result: [String: Any], _ folder: String, as whole: TrainedRun, sourceLocation: SourceLocation = #_sourceLocation
     ) throws {
-      #expect(result["weights_sha256"] as? String == whole.hash, sourceLocation: sourceLocation)
-      for name in ["test_accuracy", "test_loss", "exploration_rate", "train_flops_per_sample"] {
-        #expect(result[name] as? Double == whole.result[name] as? Double, "\(name)", sourceLocation: sourceLocation)
+      let hash = try #require(result["weights_sha256"] as? String, sourceLocation: sourceLocation)
+      #expect(hash == whole.hash, sourceLocation: sourceLocation)
+      for name in ["test_accuracy", "test_loss", "exploration_rate", "train_flops_per_sample", "updates"] {
+        let found = try #require(result[name] as? Double, "\(name)", sourceLocation: sourceLocation)
+        #expect(found == whole.result[name] as? Double, "\(name)", sourceLocation: sourceLocation)
       }
-      #expect(result["updates"] as? Int == whole.result["updates"] as? Int, sourceLocation: sourceLocation)
       for (file, keys) in [
         ("metrics.jsonl", ["step", "epoch", "train_loss", "learning_rate", "test_loss"]),
         ("topology.jsonl", ["step", "nnz", "grown"]),
       ] {
         let expected = try whole.lines(file).map { line in keys.map { line[$0] as? Double } }
+        for (i, key) in keys.enumerated() {
+          try #require(expected.contains { $0[i] != nil }, "\(file): \(key)", sourceLocation: sourceLocation)
+        }
         let text = try String(contentsOfFile: folder + "/" + file, encoding: .utf8)
         let found = try text.split(separator: "\n").map { try RunProgram.object(Data($0.utf8)) }.map { line in
           keys.map { line[$0] as? Double }
@@ -49,27 +53,42 @@ extension CommandLineTests {
       let seconds =
         Double((ContinuousClock.now - started).components.attoseconds) * 1e-18
         + Double((ContinuousClock.now - started).components.seconds)
+      var midway = 0
       for attempt in 0..<10 {
         let output = place.path + "/\(attempt)"
         let moment = seconds * (Double(attempt) * 0.618).truncatingRemainder(dividingBy: 1)
         try KilledRun.train(Self.tiny + ["--output", output], after: moment)
         guard let folder = KilledRun.folder(in: output) else { continue }
+        if Self.isMidway(folder) { midway += 1 }
         // Once more on its way.
         try KilledRun.espalier(["resume", folder], after: moment)
+        if Self.isMidway(folder) { midway += 1 }
         let program = try Self.resume(folder, ["--threads", "\(1 + attempt % 3)"])
         #expect(program.status == 0, "killed after \(moment) s: \(program.error)")
         try expectSame(program.json(), folder, as: whole)
       }
+      #expect(midway > 0, "no run was killed between its first checkpoint and its result")
+    }
+
+    /// Whether a run has a checkpoint and no result.
+    private static func isMidway(_ folder: String) -> Bool {
+      let names = (try? FileManager.default.contentsOfDirectory(atPath: folder + "/checkpoints")) ?? []
+      return names.contains { $0.hasPrefix("step-") }
+        && !FileManager.default.fileExists(atPath: folder + "/result.json")
     }
 
     @Test(arguments: [SIGINT, SIGTERM, SIGUSR1])
     func aSignalStopsARunAfterItsStep(_ signal: Int32) throws {
       let place = try IDXFolder()
-      let whole = try TrainedRun(Self.tiny + ["--seed", "4"], output: place.path + "/whole")
-      let output = place.path + "/stopped"
-      let program = try KilledRun.train(
-        Self.tiny + ["--seed", "4", "--json", "--output", output], signal: signal, afterSteps: 3)
-      guard program.status != 0 else { return }  // It had ended already.
+      // Steps long enough for the signal to come before the end; should it come too late all the same, once more.
+      let arguments = Self.tiny + ["--seed", "4", "--batch-size", "512"]
+      let whole = try TrainedRun(arguments, output: place.path + "/whole")
+      func stop(attempt: Int) throws -> RunProgram {
+        let output = place.path + "/stopped-\(attempt)"
+        return try KilledRun.train(arguments + ["--json", "--output", output], signal: signal, afterSteps: 3)
+      }
+      var program = try stop(attempt: 0)
+      for attempt in 1..<10 where program.status == 0 { program = try stop(attempt: attempt) }
       #expect(program.status == 75, "\(program.error)")
       let stopped = try program.json()
       #expect((stopped["stopped"] as? String)?.contains("SIG") == true)

@@ -130,7 +130,9 @@ import Testing
     let updater = DeepR(recordEvery: 10, decay: decay, temperature: 0)
     var signs: [[Int: Float]] = layers.map { layer in layer.weightsByCell.mapValues { $0 < 0 ? -1 : 1 } }
     var coins: [Float] = []
+    var stayed = 0
     for step in 0..<120 {
+      let moved = layers.map { layer in layer.matrix.withValues { Array($0) } }
       let changes = try #require(
         updater.changes(afterStep: step, of: layers, learningRate: rate, random: world.streams))
       for (i, layer) in layers.enumerated() {
@@ -142,12 +144,21 @@ import Testing
           signs[i][cell] = sign
         }
         let before = Snapshot(layer)
-        let crossed = zip(before.cells, before.weights).filter { signs[i][$0.0]! * $0.1 < 0 }.map(\.0)
+        let strengths = zip(state, moved[i]).map { sign, weight in
+          let strength = sign * weight
+          return strength > 0 ? strength - Float(rate * decay) : strength
+        }
         let free = layer.matrix.rows * layer.matrix.columns - layer.count
-        let pruned = crossed.prefix(free)
+        var pruned: [Int] = []
+        for (j, strength) in strengths.enumerated() {
+          // What crosses zero and finds no free place stays, with strength zero.
+          let isKept = strength < 0 && pruned.count == free
+          #expect(state[j] * before.weights[j] == (isKept ? 0 : strength))
+          if isKept { stayed += 1 } else if strength < 0 { pruned.append(before.cells[j]) }
+        }
         let grown = changes[i].grown.cells
         try layer.apply(changes[i])
-        try before.expect(layer, pruned: Array(pruned), grown: grown, gradient: nil)
+        try before.expect(layer, pruned: pruned, grown: grown, gradient: nil)
         for cell in pruned { signs[i][cell] = nil }
         layer.withMutableValues { values in
           for j in values.indices { values[j] += Float.random(in: -0.2...0.2, using: &world.random) }
@@ -155,7 +166,7 @@ import Testing
       }
     }
     let positive = Double(coins.count { $0 > 0 })
-    #expect(coins.count > 300)
+    #expect(coins.count > 300 && stayed > 0)
     #expect(abs(positive - Double(coins.count) / 2) < 2 * Double(coins.count).squareRoot())
   }
 

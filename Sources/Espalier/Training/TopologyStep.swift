@@ -59,7 +59,8 @@ final class TopologyStep {
     /// Floating-point operations a sample that the updater asked of the layers.
     fileprivate(set) var exploredFlops = 0.0
     fileprivate let owner: TopologyStep
-    fileprivate let started = ContinuousClock.now
+    /// What the updater took during the backward pass.
+    fileprivate var elapsed = Duration.zero
 
     fileprivate init(step: Int, owner: TopologyStep) {
       self.step = step
@@ -78,6 +79,8 @@ final class TopologyStep {
     tape.computesSparseGradients = mode == .add
     let connections = model.connections
     tape.gradientSiteVisitor = { [updater, random] site in
+      let started = ContinuousClock.now
+      defer { update.elapsed += ContinuousClock.now - started }
       update.candidates[site.parameter.index] = try updater.candidates(
         in: Probe(site: site, networkConnections: connections, update: update), step: step, random: random)
     }
@@ -96,28 +99,45 @@ final class TopologyStep {
     where change.prunedCount > 0 || change.grownCount > 0 {
       try exploration[i].add(change.grown, to: parameter.matrix)
       try parameter.apply(change, threads: context.threads)
+      exploration[i].forget(beyond: parameter.matrix.site)
       sinceRecord[i].grown += change.grownCount
       sinceRecord[i].pruned += change.prunedCount
     }
     try checkBudget(step: step)
     guard (step + 1) % updater.schedule.interval == 0 else { return nil }
     defer { sinceRecord = parameters.map { _ in (0, 0) } }
-    return record(step: step, since: started) { (0, sinceRecord[$0].grown, sinceRecord[$0].pruned) }
+    return record(step: step, elapsed: ContinuousClock.now - started) {
+      (0, sinceRecord[$0].grown, sinceRecord[$0].pruned)
+    }
   }
 
   private func apply(_ update: Update) throws -> UpdateRecord {
+    let started = ContinuousClock.now
     let candidates = update.candidates.compactMap { $0 }
     guard candidates.count == model.sparseParameters.count else {
       throw EspalierError.invariant("update at step \(update.step + 1): a sparse layer saw no gradient")
     }
+    try checkFinite(candidates, step: update.step)
     let changes = try updater.changes(for: candidates, step: update.step, random: random)
     for (i, (parameter, change)) in zip(model.sparseParameters, changes).enumerated() {
       try exploration[i].add(change.grown, to: parameter.matrix)
       try parameter.apply(change, threads: context.threads)
+      exploration[i].forget(beyond: parameter.matrix.site)
     }
     try checkBudget(step: update.step)
-    return record(step: update.step, since: update.started) {
+    return record(step: update.step, elapsed: update.elapsed + (ContinuousClock.now - started)) {
       (candidates[$0].examined, changes[$0].grownCount, changes[$0].prunedCount)
+    }
+  }
+
+  /// Where the update replaces the optimizer's step, nothing else looks at this step's gradients.
+  private func checkFinite(_ candidates: [LayerCandidates], step: Int) throws {
+    for layer in candidates {
+      let gradients = [layer.gradients, layer.activeGradients].compactMap { $0 }
+      guard gradients.allSatisfy({ context.allFinite($0) }) else {
+        throw EspalierError.diverged(
+          "diverged at step \(step + 1): a gradient of \(layer.weights.name) is not finite; try a lower learning rate")
+      }
     }
   }
 
@@ -132,7 +152,7 @@ final class TopologyStep {
   }
 
   private func record(
-    step: Int, since started: ContinuousClock.Instant,
+    step: Int, elapsed: Duration,
     _ moved: (_ layer: Int) -> (candidates: Int, grown: Int, pruned: Int)
   ) -> UpdateRecord {
     let layers = model.sparseParameters.enumerated().map { i, parameter in
@@ -146,7 +166,7 @@ final class TopologyStep {
     }
     return UpdateRecord(
       step: step + 1, fraction: updater.schedule.fraction(at: step),
-      seconds: (ContinuousClock.now - started).seconds, layers: layers)
+      seconds: elapsed.seconds, layers: layers)
   }
 
   /// A layer in its backward pass, as updaters see it. Counts what they ask for.

@@ -29,7 +29,7 @@ extension Trainer {
 
   /// Forward and backward on one batch; the last of a step's is the one that an update looks at.
   private func pass(_ batch: Batch, step: Int, part: Int) throws -> (loss: LossResult, update: TopologyStep.Update?) {
-    let tape = Tape(context: context, mode: .training(step: step * options.accumulate + part))
+    let tape = makeTape(step: step, part: part)
     let logits = try model(Variable(batch.images), on: tape)
     let delta = context.pool.activations(logits.shape)
     let loss = batch.labels.withUnsafeBufferPointer {
@@ -38,13 +38,18 @@ extension Trainer {
     }
     guard loss.total.isFinite else {
       throw EspalierError.diverged(
-        "diverged at step \(step + 1): the loss is \(loss.mean)\(brokenPlace(batch, step: step)); try a lower learning rate"
+        "diverged at step \(step + 1): the loss is \(loss.mean)\(brokenPlace(batch, step: step, part: part)); try a lower learning rate"
       )
     }
     let update = part == options.accumulate - 1 ? topology?.begin(step: step, on: tape) : nil
     try tape.backward(from: logits, gradient: delta)
     flops.count(update: update)
     return (loss, update)
+  }
+
+  /// The same step and part draw the same dropout masks.
+  private func makeTape(step: Int, part: Int) -> Tape {
+    Tape(context: context, mode: .training(step: step * options.accumulate + part))
   }
 
   private func moveWeights(step: Int) throws {
@@ -62,9 +67,9 @@ extension Trainer {
   /// Where a forward pass first makes numbers that are not finite, in words that follow the loss.
   ///
   /// Runs the batch once more, layer by layer; the run has ended, so that it does not matter that running statistics move.
-  private func brokenPlace(_ batch: Batch, step: Int) -> String {
+  private func brokenPlace(_ batch: Batch, step: Int, part: Int) -> String {
     if let name = model.firstBrokenTensor(context) { return ": \(name) is not finite" }
-    let tape = Tape(context: context, mode: .training(step: step))
+    let tape = makeTape(step: step, part: part)
     var x = Variable(batch.images)
     for (index, layer) in model.layers.enumerated() {
       guard let y = try? layer(x, on: tape) else { break }

@@ -35,6 +35,8 @@ public struct UpdateRecord: Sendable {
   public let step: Int
   /// Fraction of connections that the schedule moves.
   public let fraction: Double
+  /// Time of the update itself: looking at the layers' gradients and moving connections, without the step's forward and backward pass;
+  /// of updaters that move them after every step, this step's.
   public let seconds: Double
   public let layers: [LayerUpdateRecord]
 

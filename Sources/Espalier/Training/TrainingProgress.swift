@@ -22,13 +22,13 @@ public struct TrainingProgress: Sendable, Codable, Hashable {
   var flops = 0.0
   var flopPasses = 0
   /// nil for a fixed topology.
-  var topology: TopologySnapshot?
+  package var topology: TopologySnapshot?
 
   public init() {}
 }
 
 /// What a topology updater carries on, and what a run's records of it are made of.
-struct TopologySnapshot: Sendable, Codable, Hashable {
+package struct TopologySnapshot: Sendable, Codable, Hashable {
   var updater: [Double]
   /// The network's number of connections at the start.
   var connections: Int

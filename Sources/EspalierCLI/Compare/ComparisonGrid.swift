@@ -26,7 +26,7 @@ struct ComparisonGrid {
     shared.sparsity = sparsities[0]
     let folder = try Self.folder(of: shared)
     self.folder = folder
-    let dataset = try shared.resolve().dataset
+    let dataset = try shared.resolve(isShared: true).dataset
     title = "\(flags.model ?? RunConfiguration().model) on \(dataset)"
     rows = try methods.flatMap { method in
       // Dense runs ignore the sparsity, so one row is enough.
@@ -36,6 +36,7 @@ struct ComparisonGrid {
           own.method = method
           own.sparsity = sparsity
           own.seed = seed
+          own.clearIdleFlags(of: method)
           let place = "\(folder)/cells/\(method)-\(sparsity)-\(seed)"
           own.output = place
           return ComparisonCell(
@@ -48,7 +49,7 @@ struct ComparisonGrid {
 
   /// A folder that the same settings find again, whatever the methods, sparsities and seeds, the threads and the places of files.
   private static func folder(of shared: TrainFlags) throws -> String {
-    var settings = try shared.resolve()
+    var settings = try shared.resolve(isShared: true)
     let output = settings.output
     (settings.output, settings.dataDir, settings.threads, settings.seed, settings.sparsity) = ("", nil, 1, 0, 0)
     (settings.maxTime, settings.keep, settings.checkpointEvery, settings.logEvery) = (nil, 1, 1, 1)

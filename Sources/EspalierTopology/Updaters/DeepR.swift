@@ -3,7 +3,8 @@ import EspalierCore
 /// Deep rewiring (Bellec, Kappel, Maass, Legenstein, arXiv 1711.05136, algorithm 1): a connection has a fixed sign s and a strength theta >= 0, its
 /// weight is s theta. After every optimizer step theta takes a step of L1 decay and of noise,
 /// theta <- theta - eta alpha + sqrt(2 eta T) normal; a connection whose strength falls below zero is dormant and makes way for a
-/// uniformly random inactive one with strength zero and a random sign.
+/// uniformly random inactive one with strength zero and a random sign. Where fewer are inactive, only so many are dormant, the first
+/// in order of (row, column); the others stay with strength zero.
 ///
 /// Each layer's number of connections stays. Signs are one number a connection in the parameter's topology state. Time and memory O(n +
 /// nnz) a step. As in the authors' code, noise moves only strengths above zero, so that a new connection's first gradients decide about
@@ -36,13 +37,11 @@ public struct DeepR: TopologyUpdater {
   ) -> [TopologyChange]? {
     layers.map { layer in
       let dormant = move(layer, step: step, learningRate: learningRate, random: random)
-      return layer.exchange(
-        pruned: Selected(indices: dormant.indices, count: min(dormant.count, layer.inactive)),
-        growing: min(dormant.count, layer.inactive), step: step, random: random)
+      return layer.exchange(pruned: dormant, growing: dormant.count, step: step, random: random)
     }
   }
 
-  /// Decay and noise; returns the connections that fell below zero.
+  /// Decay and noise; returns the connections that fell below zero, at most as many as are inactive.
   private func move(
     _ layer: SparseParameter, step: Int, learningRate: Double, random: CounterRandom
   ) -> Selected {
@@ -58,6 +57,7 @@ public struct DeepR: TopologyUpdater {
     let coins = random.stream(.rewiring, layer: layer.index, step: step)
     let decay = Float(learningRate * decay)
     let isFirstStep = step == 0
+    let room = layer.inactive
     var count = 0
     layer.withMutableValues { values in
       for i in values.indices {
@@ -68,6 +68,7 @@ public struct DeepR: TopologyUpdater {
         }
         var strength = signs.pointer[i] * values[i]
         if strength > 0 { strength += noise.pointer[i] - decay }
+        if strength < 0, count == room { strength = 0 }
         if strength < 0 {
           dormant.pointer[count] = UInt32(i)
           count += 1

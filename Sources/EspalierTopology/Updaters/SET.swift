@@ -117,17 +117,15 @@ public struct SET: TopologyUpdater {
   }
 }
 
-/// In-time over-parameterisation (Liu, Yin, Mocanu, Pechenizkiy, arXiv 2102.02887, sections 3 and 4): SET or RigL with longer intervals between updates and
-/// larger exchanges over the whole of training.
+/// In-time over-parameterisation (Liu, Yin, Mocanu, Pechenizkiy, arXiv 2102.02887, sections 3 and 4): SET or RigL under a schedule of longer intervals and
+/// larger exchanges. The paper updates every 1,500 steps with random growth and every 4,000 with growth by gradient, over the whole of
+/// training; interval, end and first fraction are the caller's.
 ///
 /// Memory O(n + nnz); random growth takes time O(n + nnz), growth by gradient the dense operations of RigL. Departures of the authors' code
 /// that are not followed: its threshold prunes ties beyond the count, and its random growth lets the number of connections drift.
 public enum ITOP {
-  /// Steps between updates with random growth, and with growth by gradient.
-  public static let randomInterval = 1500
-  public static let gradientInterval = 4000
-
-  /// Half of the connections at first, falling along a cosine to one in two hundred at the end of training.
+  /// The fraction of connections that an update moves falls along a cosine from `fraction`, half in the paper, to one in two hundred
+  /// at `end`.
   public static func schedule(interval: Int, end: Int, fraction: Double = 0.5) -> UpdateSchedule {
     UpdateSchedule(interval: interval, end: end, fraction: fraction, finalFraction: min(0.005, fraction))
   }
