@@ -127,19 +127,16 @@ private struct FolderEntries {
   private(set) var files: [[UInt8]] = []
 
   init(_ path: [UInt8]) throws {
-    guard let folder = path.withCString(opendir) else {
-      let reason = String(cString: strerror(errno))
-      throw EspalierError.input("\(String(decoding: path, as: UTF8.self)): cannot be listed: \(reason)")
-    }
+    guard let folder = path.withCString(opendir) else { throw Self.failure(path, errno) }
     defer { closedir(folder) }
-    while let entry = readdir(folder) {
+    while let entry = try Self.next(folder, path) {
       let name = withUnsafePointer(to: &entry.pointee.d_name) {
         $0.withMemoryRebound(to: UInt8.self, capacity: Int(NAME_MAX) + 1) {
           Array(UnsafeBufferPointer(start: $0, count: strlen($0)))
         }
       }
       guard name.first != UInt8(ascii: ".") else { continue }
-      if Self.isFolder(path + [UInt8(ascii: "/")] + name, type: Int(entry.pointee.d_type)) {
+      if Self.isFolder(name, in: path, type: Int(entry.pointee.d_type)) {
         folders.append(name)
       } else {
         files.append(name)
@@ -147,11 +144,26 @@ private struct FolderEntries {
     }
   }
 
+  /// The next entry of an open folder; nil after the last.
+  private static func next(_ folder: OpaquePointer, _ path: [UInt8]) throws -> UnsafeMutablePointer<dirent>? {
+    // The end and an error look alike but for this.
+    errno = 0
+    let entry = readdir(folder)
+    let code = errno
+    guard entry != nil || code == 0 else { throw failure(path, code) }
+    return entry
+  }
+
+  private static func failure(_ path: [UInt8], _ code: Int32) -> EspalierError {
+    .input("\(String(decoding: path, as: UTF8.self)): cannot be listed: \(String(cString: strerror(code)))")
+  }
+
   /// Links are followed; some file systems do not tell the type.
-  private static func isFolder(_ path: [UInt8], type: Int) -> Bool {
+  private static func isFolder(_ name: [UInt8], in path: [UInt8], type: Int) -> Bool {
     guard type == Int(DT_LNK) || type == Int(DT_UNKNOWN) else { return type == Int(DT_DIR) }
     var status = stat()
-    return path.withCString { stat($0, &status) } == 0 && status.st_mode & S_IFMT == S_IFDIR
+    return (path + [UInt8(ascii: "/")] + name).withCString { stat($0, &status) } == 0
+      && status.st_mode & S_IFMT == S_IFDIR
   }
 }
 
