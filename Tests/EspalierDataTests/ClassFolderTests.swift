@@ -39,6 +39,25 @@ import Testing
     #expect(try DatasetCatalog.description(of: "imagenet", directory: folder.path).trainCount == 2)
   }
 
+  @Test(arguments: ["cat", "n0144353", "n014435370", "N01443537", "n0144353x"])
+  func imageNetTakesSynsetsAlone(_ name: String) throws {
+    try write("train/n01440764/a.JPEG", "train/\(name)/a.JPEG", "val/n01440764/b.JPEG")
+    let text = message { _ = try load("imagenet") }
+    #expect(text.hasPrefix("\(folder.path)/train/\(name): ") && text.contains("--dataset folder"))
+    #expect(try load().classes == 2)
+  }
+
+  /// Of classes and of pictures.
+  @Test func linksAreFollowed() throws {
+    try write("train/a/1.jpg", "elsewhere/x.jpg", "val/a/1.jpg")
+    #expect(symlink("../elsewhere", folder.path + "/train/b") == 0)
+    #expect(symlink("../../elsewhere/x.jpg", folder.path + "/val/a/2.jpg") == 0)
+    #expect(symlink("../a", folder.path + "/val/a/3.jpg") == 0)
+    let data = try load()
+    #expect(data.train.labels == [0, 1] && data.test.count == 2)
+    #expect(try decoded(data.test) == [0, 1])
+  }
+
   /// A name of bytes that are no UTF-8.
   @Test func namesNeedNotBeUTF8() throws {
     try write("train/a/1.jpg", "train/b/1.jpg", "val/b/1.jpg")
@@ -59,7 +78,7 @@ import Testing
   }
 
   @Test func refusesFlatValidation() throws {
-    try write("train/a/1.jpg", "train/b/1.jpg", "val/ILSVRC2012_val_00000001.JPEG")
+    try write("train/n01440764/1.jpg", "train/n01443537/1.jpg", "val/ILSVRC2012_val_00000001.JPEG")
     try folder.write([48], to: "val/ILSVRC2012_validation_ground_truth.txt")
     let text = message { _ = try load("imagenet") }
     #expect(text.contains("val") && text.contains("side by side") && text.contains("ground_truth"))

@@ -11,15 +11,17 @@ struct ClassFolders {
 
   /// Lists all folders.
   ///
-  /// - Throws: `EspalierError.input` where a folder cannot be read, has no class or a class no picture, or val has a class that
-  ///   train lacks.
+  /// - Throws: `EspalierError.input` where a folder cannot be read, has no class or a class no picture, where val has a class that
+  ///   train lacks, and where a class of ImageNet is not named by its synset.
   init(_ published: DatasetDescription, _ paths: [DatasetFile: String]) throws {
     var listings: [Bool: ClassListing] = [:]
     for file in published.files {
       guard let path = paths[file] else {
         throw EspalierError.input("data set \(published.name): expected the folder \(file.name); \(published.hint)")
       }
-      listings[file.isTraining] = try ClassListing(path, isTraining: file.isTraining)
+      let listing = try ClassListing(path, isTraining: file.isTraining)
+      if published.classes > 0 { try listing.requireSynsets(published.name) }
+      listings[file.isTraining] = listing
     }
     guard let train = listings[true], let test = listings[false] else {
       throw EspalierError.invariant("data set \(published.name) lists no folders")
@@ -96,6 +98,17 @@ struct ClassListing {
       labels += repeatElement(rank, count: count)
     }
     return ImageSplit(storage: .files(ImageFiles(folder: path, names: names, starts: starts)), labels: labels)
+  }
+
+  /// - Throws: `EspalierError.input` that names the first class that is not called n and eight digits.
+  func requireSynsets(_ dataset: String) throws {
+    func isSynset(_ name: [UInt8]) -> Bool {
+      name.count == 9 && name[0] == UInt8(ascii: "n") && name[1...].allSatisfy { (48...57).contains($0) }
+    }
+    guard let other = classes.first(where: { !isSynset($0) }) else { return }
+    throw EspalierError.input(
+      "\(path)/\(Self.text(other)): no class of \(dataset); expected the name of a synset, n and 8 digits (n01440764); "
+        + "for pictures of your own use --dataset folder")
   }
 
   private static func noClasses(_ path: String, _ entries: FolderEntries, isTraining: Bool) -> EspalierError {
