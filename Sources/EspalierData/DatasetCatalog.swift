@@ -33,6 +33,18 @@ public enum DatasetCatalog {
     }
   }
 
+  /// What a plan needs to know of the data set called `name`: of a published one what is published, without a look at any file; of
+  /// a user's own, and of what lies in a folder that the user names, what is there.
+  ///
+  /// - Throws: as `description(of:directory:environment:)`.
+  public static func plannable(
+    _ name: String, directory: String? = nil, environment: [String: String] = ProcessInfo.processInfo.environment
+  ) throws -> DatasetDescription {
+    let description = try published(name)
+    if description.classes > 0, directory == nil { return description }
+    return try Self.description(of: name, directory: directory, environment: environment)
+  }
+
   /// What is known of the data set called `name` before anything is read.
   ///
   /// - Throws: `EspalierError.usage` with the names that are known, if this is none of them.

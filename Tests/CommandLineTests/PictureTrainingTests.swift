@@ -50,6 +50,21 @@ extension CommandLineTests {
       #expect(result["test_accuracy"] as? Double == run.result["test_accuracy"] as? Double)
     }
 
+    /// A dry run plans for the folder's classes, with the connections that the run begins with.
+    @Test func plansForAFolder() throws {
+      try writePictures(train: 12, val: 3)
+      let program = try RunProgram.espalier([
+        "train", "--dry-run", "--json", "--dataset", "folder", "--data-dir", data.path, "--model", "resnet20", "--width",
+        "0.25", "--batch-size", "4", "--max-steps", "8", "--update-every", "2", "--method", "granet",
+        "--initial-sparsity", "0.25", "--sparsity", "0.9", "--threads", "1",
+      ])
+      #expect(program.status == 0, "\(program.error)")
+      let plan = try #require(try program.json()["plan"] as? [String: Any])
+      #expect((plan["layers"] as? [[String: Any]])?.last?["outputs"] as? Int == 2)
+      let weights = try #require(plan["sparsifiable_weights"] as? Int)
+      #expect(plan["nnz"] as? Int == Int((0.75 * Double(weights)).rounded()) && plan["sparsity"] as? Double == 0.25)
+    }
+
     @Test func showsAFolder() throws {
       try writePictures(train: 4, val: 3)
       let program = try RunProgram.espalier(["data", "folder", "--data-dir", data.path, "--json"])
