@@ -55,7 +55,8 @@ extension CommandLineTests {
     @Test func plansForAFolder() throws {
       try writePictures(train: 12, val: 3)
       let program = try RunProgram.espalier([
-        "train", "--dry-run", "--json", "--dataset", "folder", "--data-dir", data.path, "--model", "resnet20", "--width",
+        "train", "--dry-run", "--json", "--dataset", "folder", "--data-dir", data.path, "--model", "resnet20",
+        "--width",
         "0.25", "--batch-size", "4", "--max-steps", "8", "--update-every", "2", "--method", "granet",
         "--initial-sparsity", "0.25", "--sparsity", "0.9", "--threads", "1",
       ])
