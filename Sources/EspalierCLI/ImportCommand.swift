@@ -47,9 +47,9 @@ struct ImportCommand: ParsableCommand {
     _ = try ModelCatalog.spec(shape.request(images: images, classes: classes ?? description.classes))
     let file = try WeightsFile(path: weights)
     var request = try file.request(shape.request(images: images, classes: classes ?? 0))
-    if dataset == nil, let fitting = fitting(request.classes) {
-      description = fitting
-      request.images = fitting.images(forModel: self.model)
+    if dataset == nil, let found = fitting(request.classes) {
+      description = found
+      request.images = found.images(forModel: self.model)
     }
     let spec = try ModelCatalog.spec(request)
     let context = try ComputeContext(threads: 1)

@@ -20,7 +20,7 @@ extension CommandLineTests {
     private func run(_ arguments: [String], note: String? = nil) throws -> [String: Any] {
       let program = try RunProgram.espalier(arguments + ["--json"])
       try #require(program.status == 0, "\(program.error)")
-      #expect(program.errorLines == (note.map { [$0] } ?? []), "\(program.error)")
+      #expect(program.error == (note.map { $0 + "\n" } ?? ""), "\(program.error)")
       return try program.json()
     }
 
