@@ -79,7 +79,7 @@ let package = Package(
       name: "EspalierDataTests", dependencies: ["EspalierData", "EspImages", "TestSupport"], exclude: ["Fixtures"]),
     .testTarget(name: "EspalierTests", dependencies: ["Espalier", "EspalierBaselines", "TestSupport"]),
     .testTarget(name: "EspalierBenchTests", dependencies: ["EspalierBench"]),
-    .testTarget(name: "CommandLineTests", dependencies: ["EspalierCLI", "TestSupport"]),
+    .testTarget(name: "CommandLineTests", dependencies: ["EspalierCLI", "EspalierData", "TestSupport"]),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .c11

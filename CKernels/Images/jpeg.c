@@ -69,7 +69,6 @@ static void start(decoder *d, const uint8_t *bytes, size_t count) {
   d->source =
       (struct jpeg_source_mgr){bytes, count, do_nothing, on_end_of_data, skip, jpeg_resync_to_restart, do_nothing};
   d->info.src = &d->source;
-  jpeg_save_markers(&d->info, JPEG_COM, 0);
   jpeg_read_header(&d->info, TRUE);
 }
 

@@ -15,6 +15,8 @@ struct ImportCommand: ParsableCommand {
   @Option(help: "Number of classes; by default the head's.") var classes: Int?
   @Option(help: "The data set that the model is for, which eval uses; by default the first with as many classes.")
   var dataset: String?
+  @Option(help: "Folder of the data set's files, with --dataset; of the user's own sets the images' size is read.")
+  var dataDir: String?
   @Option(help: "The checkpoint's folder, a new one.") var output: String
   @Flag(help: "Print the result as one JSON object.") var json = false
 
@@ -37,13 +39,17 @@ struct ImportCommand: ParsableCommand {
     }
     let shape = try ModelShape(model: model, width: width, hidden: hidden)
     // What the flags alone make wrong is found before the file is opened.
-    var description = try DatasetCatalog.description(of: dataset ?? RunConfiguration().dataset)
-    _ = try ModelCatalog.spec(shape.request(images: description.images, classes: classes ?? description.classes))
+    guard dataset != nil || dataDir == nil else {
+      throw EspalierError.usage("data-dir: expected --dataset beside it")
+    }
+    var description = try DatasetCatalog.plannable(dataset ?? RunConfiguration().dataset, directory: dataDir)
+    let images = description.images(forModel: self.model)
+    _ = try ModelCatalog.spec(shape.request(images: images, classes: classes ?? description.classes))
     let file = try WeightsFile(path: weights)
-    var request = try file.request(shape.request(images: description.images, classes: classes ?? 0))
-    if dataset == nil, let fitting = DatasetCatalog.descriptions.first(where: { $0.classes == request.classes }) {
-      description = fitting
-      request.images = fitting.images
+    var request = try file.request(shape.request(images: images, classes: classes ?? 0))
+    if dataset == nil, let found = fitting(request.classes) {
+      description = found
+      request.images = found.images(forModel: self.model)
     }
     let spec = try ModelCatalog.spec(request)
     let context = try ComputeContext(threads: 1)
@@ -52,7 +58,13 @@ struct ImportCommand: ParsableCommand {
     let information = Checkpoint.Information(
       model: request, dataset: description.name, method: "imported", seed: 0, step: 0, batchSize: 128)
     try Checkpoint.save(model, information, to: output)
+    if dataset == nil { Terminal.note("note: taken for \(description.name); name another with --dataset") }
     try report(model)
+  }
+
+  /// The first data set with as many classes. An `mlp` sees images as they are stored, which are not large ones.
+  private func fitting(_ classes: Int) -> DatasetDescription? {
+    DatasetCatalog.descriptions.first { $0.classes == classes && !($0.isResizable && model == "mlp") }
   }
 
   private func report(_ model: Model) throws {
@@ -72,9 +84,4 @@ struct ImportCommand: ParsableCommand {
         sparsifiableWeights: spec.sparsifiableWeights, parameters: spec.parameters, classes: spec.classes,
         layers: layers, weightsSHA256: model.weightsSHA256))
   }
-}
-
-extension DatasetDescription {
-  /// The size of its images.
-  fileprivate var images: FeatureSize { FeatureSize(channels: channels, height: height, width: width) }
 }

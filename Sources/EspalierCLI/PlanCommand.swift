@@ -37,7 +37,8 @@ struct PlanCommand: ParsableCommand {
       flag("model", model) + flag("width", width) + flag("hidden", hidden) + flag("dataset", dataset)
       + flag("sparsity", sparsity) + flag("distribution", distribution) + flag("batch-size", batchSize)
       + flag("threads", threads)
-    return try TrainFlags.parse(arguments).resolve()
+    let flags = try TrainFlags.parse(arguments)
+    return try flags.resolve(for: try DatasetCatalog.plannable(flags.dataset ?? RunConfiguration().dataset))
   }
 }
 
@@ -69,10 +70,10 @@ struct PlanResult: Encodable {
   /// Plans what `configuration` describes; measuring takes `seconds` at most.
   init(planning configuration: RunConfiguration, seconds: Double) throws {
     let process = ProcessMemory.residentBytes
-    let description = try DatasetCatalog.description(of: configuration.dataset)
+    let description = try DatasetCatalog.plannable(configuration.dataset, directory: configuration.dataDir)
     let context = try ComputeContext(threads: configuration.threads)
     let request = ModelPlan.Request(
-      spec: try ModelCatalog.spec(configuration.modelRequest(for: description)), sparsity: configuration.sparsity,
+      spec: try ModelCatalog.spec(configuration.modelRequest(for: description)), sparsity: configuration.startSparsity,
       distribution: configuration.distribution.distribution, batchSize: configuration.batchSize,
       testSamples: description.testCount, dataBytes: description.bytesInMemory, processBytes: process)
     let plan = try ModelPlan(request, context: context, seconds: seconds)
@@ -86,7 +87,7 @@ struct PlanResult: Encodable {
     distribution = configuration.distribution.rawValue
     cpu = RunEnvironment(context).processor
     isa = context.instructionSet.name
-    sparsity = configuration.sparsity
+    sparsity = configuration.startSparsity
     batchSize = configuration.batchSize
     threads = configuration.threads
     parameters = spec.parameters

@@ -124,14 +124,18 @@ struct RunConfiguration: Codable, Hashable {
     return options
   }
 
-  /// The model that they name, for a data set's images. Pictures in folders are brought to 32 x 32 for models of small images.
+  /// The model that they name, for a data set's images.
   func modelRequest(for description: DatasetDescription) -> ModelCatalog.Request {
-    let isSmall = description.isResizable && model != "mlp" && !ModelCatalog.isForImageNet(model)
-    return ModelCatalog.Request(
-      name: model, width: width, hidden: hidden ?? [512, 512],
-      images: FeatureSize(
-        channels: description.channels, height: isSmall ? 32 : description.height,
-        width: isSmall ? 32 : description.width),
+    ModelCatalog.Request(
+      name: model, width: width, hidden: hidden ?? [512, 512], images: description.images(forModel: model),
       classes: description.classes)
+  }
+}
+
+extension DatasetDescription {
+  /// The size of the images that the named model gets. Pictures in folders are brought to 32 x 32 for models of small images.
+  func images(forModel model: String) -> FeatureSize {
+    let isSmall = isResizable && model != "mlp" && !ModelCatalog.isForImageNet(model)
+    return FeatureSize(channels: channels, height: isSmall ? 32 : height, width: isSmall ? 32 : width)
   }
 }

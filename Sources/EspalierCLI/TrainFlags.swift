@@ -61,9 +61,11 @@ struct TrainFlags: ParsableArguments {
 
   /// The configuration that the flags and the defaults make.
   ///
-  /// - Parameter isShared: of several methods, so that flags that the method does not take are no contradiction.
+  /// - Parameters:
+  ///   - known: what is known of the data set; without it the set is looked at.
+  ///   - isShared: of several methods, so that flags that the method does not take are no contradiction.
   /// - Throws: `EspalierError.usage` for unknown names, values out of range and flags that contradict each other.
-  func resolve(isShared: Bool = false) throws -> RunConfiguration {
+  func resolve(for known: DatasetDescription? = nil, isShared: Bool = false) throws -> RunConfiguration {
     var run = RunConfiguration()
     run.model = model ?? run.model
     run.width = width ?? run.width
@@ -74,7 +76,7 @@ struct TrainFlags: ParsableArguments {
     if run.model == "mlp" { run.hidden = run.hidden ?? [512, 512] }
     run.dataset = dataset ?? run.dataset
     run.dataDir = dataDir
-    let description = try DatasetCatalog.description(of: run.dataset, directory: dataDir)
+    let description = try known ?? DatasetCatalog.description(of: run.dataset, directory: dataDir)
     let spec = try ModelCatalog.spec(run.modelRequest(for: description))
     try resolveMethod(&run)
     run.initialWeights = initialWeights

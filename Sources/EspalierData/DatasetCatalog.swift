@@ -33,13 +33,25 @@ public enum DatasetCatalog {
     }
   }
 
+  /// What a plan needs to know of the data set called `name`: of a published one what is published, without a look at any file; of
+  /// a user's own, and of what lies in a folder that the user names, what is there.
+  ///
+  /// - Throws: as `description(of:directory:environment:)`.
+  public static func plannable(
+    _ name: String, directory: String? = nil, environment: [String: String] = ProcessInfo.processInfo.environment
+  ) throws -> DatasetDescription {
+    let description = try published(name)
+    if description.classes > 0, directory == nil { return description }
+    return try Self.description(of: name, directory: directory, environment: environment)
+  }
+
   /// What is known of the data set called `name` before anything is read.
   ///
   /// - Throws: `EspalierError.usage` with the names that are known, if this is none of them.
   public static func published(_ name: String) throws -> DatasetDescription {
     if let found = descriptions.first(where: { $0.name == name }) { return found }
     let suggestion = EspalierError.nearest(to: name, among: names).map { "; did you mean '\($0)'?" } ?? ""
-    throw EspalierError.usage("unknown data set '\(name)'\(suggestion) Known: \(names.joined(separator: ", "))")
+    throw EspalierError.usage("unknown data set '\(name)'; known: \(names.joined(separator: ", "))\(suggestion)")
   }
 
   /// The folders in which `description` is looked for, in order.

@@ -1,3 +1,4 @@
+import EspalierData
 import Foundation
 import TestSupport
 import Testing
@@ -50,6 +51,22 @@ extension CommandLineTests {
       #expect(result["test_accuracy"] as? Double == run.result["test_accuracy"] as? Double)
     }
 
+    /// A dry run plans for the folder's classes, with the connections that the run begins with.
+    @Test func plansForAFolder() throws {
+      try writePictures(train: 12, val: 3)
+      let program = try RunProgram.espalier([
+        "train", "--dry-run", "--json", "--dataset", "folder", "--data-dir", data.path, "--model", "resnet20",
+        "--width",
+        "0.25", "--batch-size", "4", "--max-steps", "8", "--update-every", "2", "--method", "granet",
+        "--initial-sparsity", "0.25", "--sparsity", "0.9", "--threads", "1",
+      ])
+      #expect(program.status == 0, "\(program.error)")
+      let plan = try #require(try program.json()["plan"] as? [String: Any])
+      #expect((plan["layers"] as? [[String: Any]])?.last?["outputs"] as? Int == 2)
+      let weights = try #require(plan["sparsifiable_weights"] as? Int)
+      #expect(plan["nnz"] as? Int == Int((0.75 * Double(weights)).rounded()) && plan["sparsity"] as? Double == 0.25)
+    }
+
     @Test func showsAFolder() throws {
       try writePictures(train: 4, val: 3)
       let program = try RunProgram.espalier(["data", "folder", "--data-dir", data.path, "--json"])
@@ -60,18 +77,22 @@ extension CommandLineTests {
       #expect(files.map { $0["images"] as? Int } == [4, 3])
     }
 
+    /// Three classes in turn; the class is the mean of an image's numbers, about which they are spread evenly, by 2 each way.
+    private func writeArrays(part: String, count: Int) throws {
+      let labels = (0..<count).map { Int16($0 % 3) }
+      var random = LayerRandom(seed: UInt64(count))
+      let images = labels.flatMap { label in random.floats(30, in: -2...2).map { $0 + Float(label) } }
+      try NumPyFile.write(.int16, shape: [count], to: "\(data.path)/y_\(part).npy") { sink in
+        try labels.withUnsafeBytes { try sink($0) }
+      }
+      try NumPyFile.write(.float32, shape: [count, 1, 6, 5], to: "\(data.path)/x_\(part).npy") { sink in
+        try images.withUnsafeBytes { try sink($0) }
+      }
+    }
+
     @Test func trainsOnArrays() throws {
-      let script = """
-        import numpy as np, sys
-        folder = sys.argv[1] + "/"
-        r = np.random.RandomState(1)
-        for part, n in (("train", 60), ("test", 30)):
-            y = np.arange(n) % 3
-            np.save(folder + f"y_{part}.npy", y.astype(np.int16))
-            np.save(folder + f"x_{part}.npy", (r.randn(n, 1, 6, 5) + y[:, None, None, None]).astype(np.float32))
-        """
-      let made = try RunProgram.tool(["python3", "-c", script, data.path])
-      guard made.status == 0 else { return }  // no NumPy on this machine
+      try writeArrays(part: "train", count: 60)
+      try writeArrays(part: "test", count: 30)
       let run = try train([
         "--dataset", "npy", "--model", "mlp", "--hidden", "32", "--epochs", "30", "--batch-size", "10", "--sparsity",
         "0.5",

@@ -160,6 +160,16 @@ extension CommandLineTests {
       #expect(result["dataset"] as? String == "mnist")
     }
 
+    /// A published data set is not even looked at: this one would be refused.
+    @Test func dataThatAreThereAreNotRead() throws {
+      let place = try IDXFolder()
+      try place.write([1], to: "train/cat/1.jpg")
+      try place.write([1], to: "val/cat/1.jpg")
+      let result = try plan(
+        "--model resnet20 --width 0.25 --dataset imagenet --threads 1", environment: ["ESPALIER_DATA": place.path])
+      #expect((result["layers"] as? [[String: Any]])?.last?["outputs"] as? Int == 1000)
+    }
+
     @Test func theTableSaysWhereSparseWins() throws {
       let program = try RunProgram.espalier(["plan", "--model", "mlp", "--hidden", "32", "--budget", "0"])
       try #require(program.status == 0, "\(program.error)")

@@ -15,12 +15,12 @@ extension CommandLineTests {
 
     private func path(_ name: String) -> String { place.path + "/" + name }
 
-    /// Runs the program, which must succeed; its result.
+    /// Runs the program, which must succeed and say no more than `note` beside its result.
     @discardableResult
-    private func run(_ arguments: [String]) throws -> [String: Any] {
+    private func run(_ arguments: [String], note: String? = nil) throws -> [String: Any] {
       let program = try RunProgram.espalier(arguments + ["--json"])
       try #require(program.status == 0, "\(program.error)")
-      #expect(program.error.isEmpty, "\(program.error)")
+      #expect(program.error == (note.map { $0 + "\n" } ?? ""), "\(program.error)")
       return try program.json()
     }
 
@@ -54,7 +54,9 @@ extension CommandLineTests {
         "export", Self.fixture, "--format", "safetensors", "--masked-dense", "--output", path("dense.safetensors"),
       ])
       #expect(exported["lost_zeros"] as? Int == 0)
-      let imported = try run(["import", path("dense.safetensors"), "--output", path("checkpoint")] + Self.model)
+      let imported = try run(
+        ["import", path("dense.safetensors"), "--output", path("checkpoint")] + Self.model,
+        note: "note: taken for fashion-mnist; name another with --dataset")
       let nnz = try #require(exported["nnz"] as? Int)
       #expect(imported["nnz"] as? Int == nnz && imported["classes"] as? Int == 10)
       try run(["export", path("checkpoint"), "--format", "safetensors", "--output", path("csr.safetensors")])
@@ -71,6 +73,23 @@ extension CommandLineTests {
       }
       #expect(logits.count == 1)
       #expect(try bytes(path("y.npy")).count == 128 + 3 * 10 * 4)
+    }
+
+    /// Small models are for small images, also of folders, whether the data set is named or guessed.
+    @Test func importKnowsTheImages() throws {
+      func take(_ name: String, _ arguments: [String], note: String? = nil) throws -> [String: Any] {
+        try run(["import", Self.fixture, "--output", path(name)] + Self.model + arguments, note: note)
+      }
+      for part in ["train", "val"] {
+        for index in 0..<10 { try place.write([1], to: "own/\(part)/class\(index)/1.jpg") }
+      }
+      #expect(try take("a", ["--dataset", "folder", "--data-dir", path("own")])["classes"] as? Int == 10)
+      #expect(try take("b", ["--dataset", "imagenet"])["classes"] as? Int == 10)
+      let input = try images()
+      for name in ["a", "b"] { try run(["predict", path(name), "--input", input, "--output", path("y.npy")]) }
+      let data = ["import", Self.fixture, "--output", path("c"), "--data-dir", path("own")] + Self.model
+      try refuse(data, 64, saying: "data-dir", "--dataset")
+      try refuse(data + ["--dataset", "npy"], 65, saying: "x_train.npy")
     }
 
     @Test func batchesDoNotMatter() throws {

@@ -39,6 +39,25 @@ import Testing
     #expect(try DatasetCatalog.description(of: "imagenet", directory: folder.path).trainCount == 2)
   }
 
+  @Test(arguments: ["cat", "n0144353", "n014435370", "N01443537", "n0144353x"])
+  func imageNetTakesSynsetsAlone(_ name: String) throws {
+    try write("train/n01440764/a.JPEG", "train/\(name)/a.JPEG", "val/n01440764/b.JPEG")
+    let text = message { _ = try load("imagenet") }
+    #expect(text.hasPrefix("\(folder.path)/train/\(name): ") && text.contains("--dataset folder"))
+    #expect(try load().classes == 2)
+  }
+
+  /// Of classes and of pictures.
+  @Test func linksAreFollowed() throws {
+    try write("train/a/1.jpg", "elsewhere/x.jpg", "val/a/1.jpg")
+    #expect(symlink("../elsewhere", folder.path + "/train/b") == 0)
+    #expect(symlink("../../elsewhere/x.jpg", folder.path + "/val/a/2.jpg") == 0)
+    #expect(symlink("../a", folder.path + "/val/a/3.jpg") == 0)
+    let data = try load()
+    #expect(data.train.labels == [0, 1] && data.test.count == 2)
+    #expect(try decoded(data.test) == [0, 1])
+  }
+
   /// A name of bytes that are no UTF-8.
   @Test func namesNeedNotBeUTF8() throws {
     try write("train/a/1.jpg", "train/b/1.jpg", "val/b/1.jpg")
@@ -59,7 +78,7 @@ import Testing
   }
 
   @Test func refusesFlatValidation() throws {
-    try write("train/a/1.jpg", "train/b/1.jpg", "val/ILSVRC2012_val_00000001.JPEG")
+    try write("train/n01440764/1.jpg", "train/n01443537/1.jpg", "val/ILSVRC2012_val_00000001.JPEG")
     try folder.write([48], to: "val/ILSVRC2012_validation_ground_truth.txt")
     let text = message { _ = try load("imagenet") }
     #expect(text.contains("val") && text.contains("side by side") && text.contains("ground_truth"))
@@ -86,20 +105,37 @@ import Testing
     #expect(message { _ = try load() }.contains("val: cannot be listed"))
   }
 
-  /// A picture that is a folder, a pipe or a dangling link is damaged, not waited for.
+  /// The indices of what is decoded in one batch of a split.
+  private func decoded(_ split: ImageSplit, damage: PictureRequest.Damage = .leaveOut) throws -> [UInt32]? {
+    let order = SampleOrder(count: split.count, epoch: 0, shuffled: false, random: CounterRandom(seed: 0))
+    let request = PictureRequest(
+      split: split, batches: order.batches(size: split.count, dropLast: false), first: 0, transform: .centre,
+      size: PictureSize(height: 8, width: 8), damage: damage)
+    return try PictureBatches(request, workers: 2, instructionSet: try .selected()).withNext { $0.samples }
+  }
+
+  /// A picture that is a pipe is damaged, not waited for; so is one that is too large.
   @Test func oddFilesAreDamagedPictures() throws {
-    try write("train/a/1.jpg", "train/b/1.jpg", "val/a/ok.jpg")
+    try write("train/a/1.jpg", "train/b/1.jpg", "val/a/large.jpg", "val/a/ok.jpg")
     #expect(mkfifo(folder.path + "/val/a/pipe.jpg", 0o600) == 0)
-    #expect(symlink("/nowhere", folder.path + "/val/a/link.jpg") == 0)
+    #expect(truncate(folder.path + "/val/a/large.jpg", PictureReader.largestFile + 1) == 0)
     let data = try load()
     #expect(data.test.count == 3)
-    let order = SampleOrder(count: 3, epoch: 0, shuffled: false, random: CounterRandom(seed: 0))
-    let request = PictureRequest(
-      split: data.test, batches: order.batches(size: 3, dropLast: false), first: 0, transform: .centre,
-      size: PictureSize(height: 8, width: 8), damage: .leaveOut)
-    let batches = try PictureBatches(request, workers: 2, instructionSet: try .selected())
-    #expect(try batches.withNext { $0.samples } == [1])
-    #expect(data.damagedImages.map(\.path) == ["link", "pipe"].map { folder.path + "/val/a/\($0).jpg" })
+    #expect(try decoded(data.test) == [1])
+    #expect(data.damagedImages.map(\.path) == ["large", "pipe"].map { folder.path + "/val/a/\($0).jpg" })
+    #expect(data.damagedImages.map { $0.reason.contains("at most") } == [true, false])
+  }
+
+  /// What the system does not give is an error, where damaged pictures are replaced or left out.
+  @Test func filesThatCannotBeReadAreErrors() throws {
+    try write("train/a/1.jpg", "train/b/1.jpg", "val/a/gone.jpg", "val/a/ok.jpg")
+    let data = try load()
+    #expect(unlink(folder.path + "/val/a/gone.jpg") == 0)
+    for damage in [PictureRequest.Damage.leaveOut, .replace] {
+      let text = message { _ = try decoded(data.test, damage: damage) }
+      #expect(text == "\(folder.path)/val/a/gone.jpg: cannot be opened: No such file or directory")
+    }
+    #expect(data.damagedImages.isEmpty)
   }
 
   @Test func reportsCounts() throws {

@@ -21,12 +21,26 @@ import Testing
     #expect(digits.mean == [0.1307] && digits.deviation == [0.3081])
   }
 
+  @Test func publishedSetsArePlannedUnread() throws {
+    let folder = try IDXFolder()
+    try folder.write([1], to: "train/cat/1.jpg")
+    try folder.write([1], to: "val/cat/1.jpg")
+    let environment = ["ESPALIER_DATA": folder.path]
+    #expect(try DatasetCatalog.plannable("imagenet", environment: environment).classes == 1000)
+    #expect(message { _ = try DatasetCatalog.plannable("imagenet", directory: folder.path) }.contains("two classes"))
+    #expect(message { _ = try DatasetCatalog.plannable("folder", environment: environment) }.contains("two classes"))
+    try folder.write([1], to: "train/dog/1.jpg")
+    #expect(try DatasetCatalog.plannable("folder", directory: folder.path).classes == 2)
+    #expect(message(of: .usage) { _ = try DatasetCatalog.plannable("imagnet") }.contains("'imagenet'?"))
+  }
+
   @Test func suggestsTheNearestName() {
     #expect(message(of: .usage) { _ = try DatasetCatalog.load(name: "fashion-mnits") }.contains("'fashion-mnist'?"))
     let text = message(of: .usage) { _ = try DatasetCatalog.inspect(name: "qwertyuiop") }
     #expect(
-      text.contains("fashion-mnist, mnist, cifar10, cifar100, imagenet, folder, npy, synthetic")
-        && !text.contains("did you mean"))
+      text
+        == "unknown data set 'qwertyuiop'; known: fashion-mnist, mnist, cifar10, cifar100, imagenet, folder, npy, synthetic"
+    )
   }
 
   @Test(

@@ -27,7 +27,8 @@ struct PictureFolder {
   func load() throws -> ImageDataset { try DatasetCatalog.load(name: "folder", directory: path) }
 }
 
-@Suite struct PictureBatchesTests {
+/// Serialized, because one of the tests counts threads.
+@Suite(.serialized) struct PictureBatchesTests {
   let size = PictureSize(height: 24, width: 20)
 
   /// Everything that the batches hold.
@@ -132,17 +133,41 @@ struct PictureFolder {
     #expect(parts == (try byNumber(split)))
   }
 
-  /// Whoever stops asking leaves no thread waiting: this would hang or crash.
+  /// Threads of this process that decode.
+  private func workers() throws -> Int {
+    let tasks = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/task")
+    return tasks.count { task in
+      // A thread may end while it is looked at.
+      let name = try? String(contentsOfFile: "/proc/self/task/\(task)/comm", encoding: .utf8)
+      return name?.hasPrefix("espalier-decode") == true
+    }
+  }
+
+  /// Whether the number of decoding threads is as `condition` wants it at some time within two seconds.
+  private func becomes(_ condition: (Int) -> Bool) throws -> Bool {
+    for _ in 0..<200 {
+      if condition(try workers()) { return true }
+      usleep(10_000)
+    }
+    return false
+  }
+
+  /// Whoever stops asking leaves no thread waiting.
   @Test func canBeDroppedInTheMiddle() throws {
     let folder = try PictureFolder()
     let split = try folder.load().train
-    for _ in 0..<20 {
+    for round in 0..<20 {
       let order = SampleOrder(count: split.count, epoch: 0, random: CounterRandom(seed: 1))
       let request = PictureRequest(
         split: split, batches: order.batches(size: 2, dropLast: true), first: 0, transform: .centre, size: size,
         damage: .replace)
       let batches = try PictureBatches(request, workers: 3, ahead: 1, instructionSet: try .selected())
       _ = try batches.withNext { #expect($0.samples.count == 2) }
+      // They wait for the second batch to be taken.
+      try withExtendedLifetime(batches) {
+        if round == 0 { #expect(try becomes { $0 >= 3 }) }
+      }
     }
+    #expect(try becomes { $0 == 0 })
   }
 }

@@ -9,12 +9,12 @@ struct BatchLoader {
   let split: ImageSplit
   let packing: ImagePacking
   let context: ComputeContext
-  /// Threads that decode pictures; results do not depend on them.
+  /// Threads that decode pictures, as many as compute unless told otherwise; results do not depend on them.
   let workers: Int
 
   init(
     _ split: ImageSplit, of dataset: ImageDataset, normalization: Normalization, input: FeatureSize,
-    context: ComputeContext, workers: Int = ComputeContext.processors
+    context: ComputeContext, workers: Int? = nil
   ) throws {
     let source = Self.sourceSize(split, of: dataset, input: input)
     guard source.channels == input.channels || source.channels == 1, source.height <= input.height,
@@ -27,7 +27,7 @@ struct BatchLoader {
     }
     self.split = split
     self.context = context
-    self.workers = max(1, workers)
+    self.workers = max(1, workers ?? context.threads)
     func repeated(_ values: [Float]) -> [Float] {
       values.count == input.channels ? values : [Float](repeating: values[0], count: input.channels)
     }

@@ -11,15 +11,17 @@ struct ClassFolders {
 
   /// Lists all folders.
   ///
-  /// - Throws: `EspalierError.input` where a folder cannot be read, has no class or a class no picture, or val has a class that
-  ///   train lacks.
+  /// - Throws: `EspalierError.input` where a folder cannot be read, has no class or a class no picture, where val has a class that
+  ///   train lacks, and where a class of ImageNet is not named by its synset.
   init(_ published: DatasetDescription, _ paths: [DatasetFile: String]) throws {
     var listings: [Bool: ClassListing] = [:]
     for file in published.files {
       guard let path = paths[file] else {
         throw EspalierError.input("data set \(published.name): expected the folder \(file.name); \(published.hint)")
       }
-      listings[file.isTraining] = try ClassListing(path, isTraining: file.isTraining)
+      let listing = try ClassListing(path, isTraining: file.isTraining)
+      if published.classes > 0 { try listing.requireSynsets(published.name) }
+      listings[file.isTraining] = listing
     }
     guard let train = listings[true], let test = listings[false] else {
       throw EspalierError.invariant("data set \(published.name) lists no folders")
@@ -98,6 +100,17 @@ struct ClassListing {
     return ImageSplit(storage: .files(ImageFiles(folder: path, names: names, starts: starts)), labels: labels)
   }
 
+  /// - Throws: `EspalierError.input` that names the first class that is not called n and eight digits.
+  func requireSynsets(_ dataset: String) throws {
+    func isSynset(_ name: [UInt8]) -> Bool {
+      name.count == 9 && name[0] == UInt8(ascii: "n") && name[1...].allSatisfy { (48...57).contains($0) }
+    }
+    guard let other = classes.first(where: { !isSynset($0) }) else { return }
+    throw EspalierError.input(
+      "\(path)/\(Self.text(other)): no class of \(dataset); expected the name of a synset, n and 8 digits (n01440764); "
+        + "for pictures of your own use --dataset folder")
+  }
+
   private static func noClasses(_ path: String, _ entries: FolderEntries, isTraining: Bool) -> EspalierError {
     let pictures = entries.files.count(where: isPicture)
     guard pictures > 0 else { return .input("\(path): expected a folder a class, found none") }
@@ -127,19 +140,16 @@ private struct FolderEntries {
   private(set) var files: [[UInt8]] = []
 
   init(_ path: [UInt8]) throws {
-    guard let folder = path.withCString(opendir) else {
-      let reason = String(cString: strerror(errno))
-      throw EspalierError.input("\(String(decoding: path, as: UTF8.self)): cannot be listed: \(reason)")
-    }
+    guard let folder = path.withCString(opendir) else { throw Self.failure(path, errno) }
     defer { closedir(folder) }
-    while let entry = readdir(folder) {
+    while let entry = try Self.next(folder, path) {
       let name = withUnsafePointer(to: &entry.pointee.d_name) {
         $0.withMemoryRebound(to: UInt8.self, capacity: Int(NAME_MAX) + 1) {
           Array(UnsafeBufferPointer(start: $0, count: strlen($0)))
         }
       }
       guard name.first != UInt8(ascii: ".") else { continue }
-      if Self.isFolder(path + [UInt8(ascii: "/")] + name, type: Int(entry.pointee.d_type)) {
+      if Self.isFolder(name, in: path, type: Int(entry.pointee.d_type)) {
         folders.append(name)
       } else {
         files.append(name)
@@ -147,11 +157,26 @@ private struct FolderEntries {
     }
   }
 
+  /// The next entry of an open folder; nil after the last.
+  private static func next(_ folder: OpaquePointer, _ path: [UInt8]) throws -> UnsafeMutablePointer<dirent>? {
+    // The end and an error look alike but for this.
+    errno = 0
+    let entry = readdir(folder)
+    let code = errno
+    guard entry != nil || code == 0 else { throw failure(path, code) }
+    return entry
+  }
+
+  private static func failure(_ path: [UInt8], _ code: Int32) -> EspalierError {
+    .input("\(String(decoding: path, as: UTF8.self)): cannot be listed: \(String(cString: strerror(code)))")
+  }
+
   /// Links are followed; some file systems do not tell the type.
-  private static func isFolder(_ path: [UInt8], type: Int) -> Bool {
+  private static func isFolder(_ name: [UInt8], in path: [UInt8], type: Int) -> Bool {
     guard type == Int(DT_LNK) || type == Int(DT_UNKNOWN) else { return type == Int(DT_DIR) }
     var status = stat()
-    return path.withCString { stat($0, &status) } == 0 && status.st_mode & S_IFMT == S_IFDIR
+    return (path + [UInt8(ascii: "/")] + name).withCString { stat($0, &status) } == 0
+      && status.st_mode & S_IFMT == S_IFDIR
   }
 }
 

@@ -80,7 +80,7 @@ public final class PictureBatches {
 
   /// Calls `body` with the next batch; nil after the last. With `Damage.leaveOut` it may be empty.
   ///
-  /// - Throws: `EspalierError.input` where pictures cannot be decoded nor replaced; what `body` throws.
+  /// - Throws: `EspalierError.input` where pictures cannot be read, or not be decoded nor replaced; what `body` throws.
   public func withNext<R>(_ body: (PictureBatch) throws -> R) throws -> R? {
     guard position < queue.request.batches.count else { return nil }
     let batch = try queue.wait(for: position)
@@ -215,6 +215,8 @@ private final class PictureQueue: @unchecked Sendable {
 
 extension PictureRequest {
   /// Decodes one picture of a batch, or the one that takes its place, and returns its index in the split; nil where it is left out.
+  ///
+  /// - Throws: `EspalierError.input` where a file cannot be read, and where nothing can take the place of a damaged picture.
   fileprivate func decode(
     _ batch: ArraySlice<UInt32>, _ slot: Int, _ files: ImageFiles, _ reader: inout PictureReader,
     into out: UnsafeMutablePointer<UInt8>
@@ -227,8 +229,12 @@ extension PictureRequest {
       do {
         try reader.read(files, number, into: out) { crop(number, width: $0, height: $1) }
         return sample
+      } catch let damage as PictureDamage {
+        files.note(number, reason: damage.reason)
+      } catch let error as EspalierError {
+        throw error
       } catch {
-        files.note(number, reason: (error as? PictureDamage)?.reason ?? "\(error)")
+        throw EspalierError.invariant("\(files.path(number)): \(error)")
       }
     }
     guard damage == .replace else { return nil }

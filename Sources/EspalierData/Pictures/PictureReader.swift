@@ -2,7 +2,7 @@ import EspImages
 import EspalierCore
 import Glibc
 
-/// Why a picture cannot be used.
+/// Why a picture cannot be used: something about the picture itself, not about the system that it is read from.
 package struct PictureDamage: Error {
   package let reason: String
 }
@@ -30,17 +30,24 @@ package struct PictureReader: ~Copyable {
 
   /// out [3, height, width] := the part of a file's picture that `crop` chooses by its width and height.
   ///
-  /// - Throws: `PictureDamage` where the file cannot be read or decoded.
+  /// - Throws: `PictureDamage` where the file holds no picture; `EspalierError.input` that names it where it cannot be opened or
+  ///   read, or where there is no memory.
   mutating func read(
     _ files: ImageFiles, _ number: UInt32, into out: UnsafeMutablePointer<UInt8>,
     crop: (_ width: Int, _ height: Int) -> PictureCrop
   ) throws {
-    let bytes = try files.withSystemPath(number) { try load($0) }
-    try decode(bytes, into: out, crop: crop)
-    for scratch in [file, pixels, workspace] { scratch.shrink(to: Self.keptBytes) }
+    defer { for scratch in [file, pixels, workspace] { scratch.shrink(to: Self.keptBytes) } }
+    do {
+      let bytes = try files.withSystemPath(number) { try load($0) }
+      try decode(bytes, into: out, crop: crop)
+    } catch let error as EspalierError {
+      throw EspalierError(error.kind, "\(files.path(number)): \(error.message)")
+    }
   }
 
   /// Decodes a picture in memory.
+  ///
+  /// - Throws: `PictureDamage` where it is none; `EspalierError.input` where there is no memory.
   package mutating func decode(
     _ bytes: UnsafeRawBufferPointer, into out: UnsafeMutablePointer<UInt8>,
     crop: (_ width: Int, _ height: Int) -> PictureCrop
@@ -80,12 +87,11 @@ package struct PictureReader: ~Copyable {
   private func load(_ path: UnsafePointer<CChar>) throws -> UnsafeRawBufferPointer {
     // Not blocking, so that a named pipe is refused below instead of waited for.
     let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-    guard descriptor >= 0 else { throw PictureDamage(reason: String(cString: strerror(errno))) }
+    guard descriptor >= 0 else { throw Self.failure("opened", errno) }
     defer { close(descriptor) }
     var status = stat()
-    guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
-      throw PictureDamage(reason: "no regular file")
-    }
+    guard fstat(descriptor, &status) == 0 else { throw Self.failure("read", errno) }
+    guard status.st_mode & S_IFMT == S_IFREG else { throw PictureDamage(reason: "no regular file") }
     guard status.st_size <= Self.largestFile else {
       throw PictureDamage(reason: "\(status.st_size) bytes; expected at most \(Self.largestFile)")
     }
@@ -95,12 +101,16 @@ package struct PictureReader: ~Copyable {
     while count < size {
       let more = Glibc.read(descriptor, buffer + count, size - count)
       if more < 0 && errno == EINTR { continue }
-      guard more > 0 else {
-        throw PictureDamage(reason: more == 0 ? "the file shrank" : String(cString: strerror(errno)))
-      }
+      guard more >= 0 else { throw Self.failure("read", errno) }
+      guard more > 0 else { throw PictureDamage(reason: "the file shrank") }
       count += more
     }
     return UnsafeRawBufferPointer(start: buffer, count: count)
+  }
+
+  /// What the system refused; `read` puts the path in front.
+  private static func failure(_ action: String, _ code: Int32) -> EspalierError {
+    .input("cannot be \(action): \(String(cString: strerror(code)))")
   }
 }
 
@@ -117,7 +127,7 @@ private final class Scratch {
     free(memory)
     (memory, capacity) = (nil, 0)
     guard let new = aligned_alloc(64, (max(count, 1) + 63) / 64 * 64) else {
-      throw PictureDamage(reason: "no memory for \(count) bytes")
+      throw EspalierError.input("cannot be decoded: no memory for \(count) bytes; use fewer threads")
     }
     let bytes = new.assumingMemoryBound(to: UInt8.self)
     (memory, capacity) = (bytes, count)
