@@ -70,8 +70,10 @@ public final class PictureBatches {
     queue = try PictureQueue(request, kept: kept, batchBytes: bytes)
     position = request.first
     for _ in 0..<workers {
-      let thread = Thread { [queue] in queue.work(instructionSet) }
-      thread.name = "espalier-decode"
+      let thread = Thread { [queue] in
+        pthread_setname_np(pthread_self(), "espalier-decode")
+        queue.work(instructionSet)
+      }
       thread.start()
     }
   }
