@@ -71,7 +71,8 @@ public final class PictureBatches {
     position = request.first
     for _ in 0..<workers {
       let thread = Thread { [queue] in
-        pthread_setname_np(pthread_self(), "espalier-decode")
+        // The name that tools show; where it cannot be set, nothing is lost.
+        try? Data("espalier-decode".utf8).write(to: URL(fileURLWithPath: "/proc/thread-self/comm"))
         queue.work(instructionSet)
       }
       thread.start()
