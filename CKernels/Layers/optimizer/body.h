@@ -18,7 +18,7 @@ ESP_TARGET static void adamw(const esp_adamw *rule, const float *restrict g, siz
   for (size_t i = first; i < last; i++) {
     m[i] += r.gain1 * (g[i] - m[i]);
     v[i] = r.beta2 * v[i] + r.gain2 * (g[i] * g[i]);
-    const float denominator = __builtin_elementwise_sqrt(v[i]) / r.root_correction + r.epsilon;
+    const float denominator = ESP_SQRT(v[i]) / r.root_correction + r.epsilon;
     w[i] = r.keep * w[i] - r.step_size * (m[i] / denominator);
   }
 }

@@ -4,6 +4,14 @@
 #include "esp_layers.h"
 #include "variants.h"
 
+/// The square root, in vectors where the compiler can: sqrtf may set errno, which keeps a loop from becoming vectors.
+#ifdef __clang__
+#define ESP_SQRT(x) __builtin_elementwise_sqrt(x)
+#else
+#include <math.h>
+#define ESP_SQRT(x) sqrtf(x)
+#endif
+
 /// Serial kernels on the elements first ..< last.
 typedef struct esp_optimizer {
   void (*sgd)(float *restrict w, const float *restrict g, float *restrict v, size_t first, size_t last,
