@@ -4,9 +4,13 @@ import EspRuntime
 ///
 /// Results do not depend on `threads`.
 public final class ComputeContext {
+  /// Whose kernel variants run.
   public let instructionSet: InstructionSet
+  /// Threads that share each operation.
   public let threads: Int
+  /// Counts every buffer.
   public let meter: AllocationMeter
+  /// Lends memory for activations.
   public let pool: ActivationPool
 
   /// - Parameters:

@@ -7,13 +7,20 @@ import Foundation
 public struct Checkpoint {
   /// What a checkpoint says of itself.
   public struct Information: Sendable, Hashable {
+    /// What the model was made from.
     public var model: ModelCatalog.Request
+    /// Name of the data set that it was trained on.
     public var dataset: String
+    /// Name of the method that moved its connections.
     public var method: String
+    /// The run's seed.
     public var seed: UInt64
+    /// Steps taken.
     public var step: Int
+    /// Samples a step saw in one pass.
     public var batchSize: Int
 
+    /// What a run knows of itself when it saves.
     public init(
       model: ModelCatalog.Request, dataset: String, method: String, seed: UInt64, step: Int, batchSize: Int
     ) {
@@ -31,7 +38,9 @@ public struct Checkpoint {
   static let formatKey = "espalier.format"
   static let fileName = "model.safetensors"
 
+  /// What the file says of itself.
   public let information: Information
+  /// The model's description, from `information`.
   public let spec: ModelSpec
   private let file: SafetensorsFile
 

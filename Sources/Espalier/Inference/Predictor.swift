@@ -3,6 +3,7 @@ import EspalierData
 
 /// Computes a model's logits in evaluation mode: dropout off, batch norms with their running statistics.
 public struct Predictor {
+  /// The model whose logits these are.
   public let model: Model
   private let batchSize: Int
   private let context: ComputeContext

@@ -4,7 +4,9 @@ import Foundation
 
 /// A model with weights: the layers of a description, in order.
 public struct Model {
+  /// What the layers were made from.
   public let spec: ModelSpec
+  /// The layers, in the order in which they run.
   public let layers: [any Layer]
   /// What an optimizer trains, in the layers' order.
   public let parameters: [any Parameter]

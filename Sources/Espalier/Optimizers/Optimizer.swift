@@ -22,5 +22,8 @@ extension Optimizer {
 
 /// Which optimizer trains.
 public enum OptimizerKind: String, Sendable, CaseIterable, Codable {
-  case sgd, adamw
+  /// Stochastic gradient descent with momentum: `SGD`.
+  case sgd
+  /// Adam with decoupled weight decay: `AdamW`.
+  case adamw
 }

@@ -4,8 +4,11 @@ import EspalierTopology
 
 /// Trains a model: data, forward, backward, then the optimizer or, on an update step, the topology.
 public final class Trainer {
+  /// The model that is trained, in place.
   public let model: Model
+  /// The options in steps.
   public let timetable: TrainingTimetable
+  /// How far training has come.
   public internal(set) var progress = TrainingProgress()
   let options: TrainingOptions
   let context: ComputeContext

@@ -4,6 +4,7 @@ import Glibc
 ///
 /// A value with reference semantics for its numbers: copies share them.
 public struct Activations {
+  /// How the numbers lie.
   public let shape: ActivationShape
   var storage: ActivationStorage
   /// Of a gradient: its sums by channel, where the operation that made it took them on its way.
@@ -13,6 +14,7 @@ public struct Activations {
 
   /// The numbers, laid out as `ActivationShape` says.
   public var pointer: UnsafeMutablePointer<Float> { storage.pointer }
+  /// All of `shape.count` numbers, padding lanes included; valid while the value lives.
   public var buffer: UnsafeMutableBufferPointer<Float> {
     UnsafeMutableBufferPointer(start: pointer, count: shape.count)
   }
@@ -29,6 +31,7 @@ public struct Activations {
     (sample / shape.lanes * shape.tokens * shape.features + feature) * shape.lanes + sample % shape.lanes
   }
 
+  /// One number of a sample that is one token.
   public subscript(sample sample: Int, feature feature: Int) -> Float {
     get { buffer[offset(sample: sample, feature: feature)] }
     nonmutating set { buffer[offset(sample: sample, feature: feature)] = newValue }
@@ -54,6 +57,7 @@ public final class ActivationPool {
   private let meter: AllocationMeter
   private var free: [Int: [UnsafeMutablePointer<Float>]] = [:]
 
+  /// An empty pool; `meter` counts what it asks of the system.
   public init(meter: AllocationMeter) { self.meter = meter }
 
   deinit {

@@ -6,10 +6,12 @@ public struct LossResult: Sendable {
   public let total: Double
   /// Samples whose largest logit is the label's.
   public let correct: Int
+  /// Number of samples.
   public let samples: Int
   /// Samples whose label is among the five largest logits, where that was counted.
   public let correctInTopFive: Int?
 
+  /// Sums over a batch, or over several.
   public init(total: Double, correct: Int, samples: Int, correctInTopFive: Int? = nil) {
     self.total = total
     self.correct = correct
@@ -17,6 +19,7 @@ public struct LossResult: Sendable {
     self.correctInTopFive = correctInTopFive
   }
 
+  /// Mean of the samples' losses.
   public var mean: Double { total / Double(samples) }
   /// Top-1, as a fraction.
   public var accuracy: Double { Double(correct) / Double(samples) }

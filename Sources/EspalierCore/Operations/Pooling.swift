@@ -2,8 +2,11 @@ import EspLayers
 
 /// A pooling window: size, stride and padding in pixels.
 public struct PoolGeometry: Sendable, Hashable {
+  /// Pixels along each side of a window.
   public let kernel: Int
+  /// Pixels from one window to the next, both ways.
   public let stride: Int
+  /// Pixels around the image that windows may overlap.
   public let padding: Int
 
   /// - Parameter stride: the kernel's size where nil, as in PyTorch.

@@ -13,6 +13,7 @@ public struct TopologyChange {
   /// The weight that each grown connection starts with; nil: zero.
   public let grownValues: MeteredBuffer<Float>?
 
+  /// A change of one layer.
   public init(
     pruned: MeteredBuffer<UInt32>, prunedCount: Int, grown: SparseStructure,
     grownGradients: MeteredBuffer<Float>? = nil, grownValues: MeteredBuffer<Float>? = nil
@@ -24,6 +25,7 @@ public struct TopologyChange {
     self.grownValues = grownValues
   }
 
+  /// How many connections come.
   public var grownCount: Int { grown.count }
 }
 

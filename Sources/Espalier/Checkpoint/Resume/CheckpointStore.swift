@@ -11,6 +11,7 @@ public struct CheckpointStore: Sendable {
   /// How many of the newest stay.
   public let keep: Int
 
+  /// The checkpoints of the run in the folder `run`, of which the newest `keep` stay. Reads and writes nothing.
   public init(run: String, keep: Int = 2) {
     self.run = run
     self.keep = keep
