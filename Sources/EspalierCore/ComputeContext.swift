@@ -15,6 +15,7 @@ public final class ComputeContext {
 
   /// - Parameters:
   ///   - threads: at least 1; by default one for each processor that this process may use.
+  ///   - instructionSet: whose kernels run; nil: `InstructionSet.selected(environment:)`.
   ///   - gamma: candidates a connection that the allocation rule allows for.
   /// - Throws: `EspalierError.usage` for a bad number of threads, gamma or ESPALIER_ISA.
   public init(threads: Int? = nil, instructionSet: InstructionSet? = nil, gamma: Double = 1) throws {

@@ -40,8 +40,9 @@ public struct LayerCandidates {
     self.examined = examined ?? connections.count
   }
 
-  /// No candidate.
-  static func none(in weights: SparseParameter, activeGradients: MeteredBuffer<Float>? = nil) -> LayerCandidates {
+  /// No candidate: for updaters that grow without looking.
+  public static func none(in weights: SparseParameter, activeGradients: MeteredBuffer<Float>? = nil) -> LayerCandidates
+  {
     let matrix = weights.matrix
     let empty = SparseStructure.empty(
       rows: matrix.rows, columns: matrix.columns, tag: .candidates, site: matrix.site, meter: matrix.meter)

@@ -118,7 +118,11 @@ public struct Checkpoint {
 
   /// Writes `model` into a new folder `folder`, under a temporary name until it is whole.
   ///
-  /// - Parameter temporary: a folder on the same file system, for the temporary name; by default the one that gets `folder`.
+  /// - Parameters:
+  ///   - model: any model; one that is to be loaded by `sparseModel(context:)` is that of `information.model`.
+  ///   - information: what the file says of itself.
+  ///   - folder: appears when it is whole; its parents are made.
+  ///   - temporary: a folder on the same file system, for the temporary name; by default the one that gets `folder`.
   /// - Throws: `EspalierError.write` that names the path, also where there is something already.
   public static func save(
     _ model: Model, _ information: Information, to folder: String, temporary: String? = nil

@@ -106,7 +106,9 @@ public struct TrainingTimetable: Sendable, Hashable {
   /// Steps between records of a step.
   public let logEvery: Int
 
-  /// - Parameter trainingSamples: those that are held out for validation among them.
+  /// - Parameters:
+  ///   - options: in epochs.
+  ///   - trainingSamples: of the data set, those that are held out for validation among them.
   /// - Throws: `EspalierError.usage` where the training set is smaller than a step's batches, or an option is out of range.
   public init(_ options: TrainingOptions, trainingSamples: Int) throws {
     try options.validate()

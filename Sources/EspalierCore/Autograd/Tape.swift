@@ -76,8 +76,11 @@ public final class Tape {
 
   /// Puts an operation's result on the tape.
   ///
-  /// - Parameter backward: from the gradient of `value` (which it may overwrite where `isDisposable`) to the gradients of `inputs`, nil for one that needs none; it stores the
-  ///   gradients of the operation's parameters itself.
+  /// - Parameters:
+  ///   - value: what the operation made of `inputs`.
+  ///   - inputs: what gradients may flow to.
+  ///   - backward: from the gradient of `value` to the gradients of `inputs`, nil for one that needs none; it stores the gradients of the
+  ///     operation's parameters itself. It leaves the gradient that it is given as it is, unless that `isDisposable`.
   public func record(
     _ value: Activations, inputs: [Variable], backward: @escaping (Activations) throws -> [Activations?]
   ) -> Variable {

@@ -31,10 +31,28 @@ public struct Activations {
     (sample / shape.lanes * shape.tokens * shape.features + feature) * shape.lanes + sample % shape.lanes
   }
 
-  /// One number of a sample that is one token.
+  /// One number of a sample (channel-major; token by token).
   public subscript(sample sample: Int, feature feature: Int) -> Float {
     get { buffer[offset(sample: sample, feature: feature)] }
     nonmutating set { buffer[offset(sample: sample, feature: feature)] = newValue }
+  }
+}
+
+extension ComputeContext {
+  /// Activations with `number` in each place, and zero in the lanes that pad the last block.
+  ///
+  /// - Parameter number: of a sample's feature (channel-major; token by token).
+  public func activations(
+    _ shape: ActivationShape, number: (_ sample: Int, _ feature: Int) throws -> Float
+  ) rethrows -> Activations {
+    let result = pool.activations(shape)
+    result.buffer.update(repeating: 0)
+    for sample in 0..<shape.samples {
+      for feature in 0..<shape.tokens * shape.features {
+        result[sample: sample, feature: feature] = try number(sample, feature)
+      }
+    }
+    return result
   }
 }
 

@@ -33,6 +33,7 @@ extension ComputeContext {
   /// - Parameters:
   ///   - logits: [samples, classes]
   ///   - labels: [samples], each below the number of classes
+  ///   - labelSmoothing: e, 0 ..< 1.
   ///   - gradient: receives the gradient of the mean loss, if given.
   public func softmaxCrossEntropy(
     _ logits: Activations, labels: UnsafeBufferPointer<UInt32>, labelSmoothing: Float = 0, gradient: Activations? = nil
@@ -49,6 +50,7 @@ extension ComputeContext {
   /// Samples whose label is among the k largest logits; of equal logits those of lower classes come first.
   ///
   /// - Parameters:
+  ///   - k: above 0.
   ///   - logits: [samples, classes]
   ///   - labels: [samples], each below the number of classes
   public func countCorrect(amongLargest k: Int, _ logits: Activations, labels: UnsafeBufferPointer<UInt32>) -> Int {

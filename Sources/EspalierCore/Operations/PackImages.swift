@@ -66,7 +66,9 @@ extension ComputeContext {
   ///
   /// - Parameters:
   ///   - images: [count, source channels, source height, source width], one byte a pixel.
+  ///   - indices: which images, in which order.
   ///   - placements: one an image, or empty for none.
+  ///   - packing: sizes and normalisation.
   public func pack(
     images: UnsafeBufferPointer<UInt8>, indices: [UInt32], placements: [ImagePlacement], packing: ImagePacking
   ) -> Activations {
@@ -81,7 +83,11 @@ extension ComputeContext {
 
   /// The images at `indices`, whose numbers are taken as they are: padded with zeros and placed.
   ///
-  /// - Parameter images: [count, source channels, source height, source width].
+  /// - Parameters:
+  ///   - images: [count, source channels, source height, source width].
+  ///   - indices: which images, in which order.
+  ///   - placements: one an image, or empty for none.
+  ///   - packing: sizes; its normalisation is not used.
   public func pack(
     normalized images: UnsafeBufferPointer<Float>, indices: [UInt32], placements: [ImagePlacement],
     packing: ImagePacking

@@ -9,7 +9,10 @@ public struct PoolGeometry: Sendable, Hashable {
   /// Pixels around the image that windows may overlap.
   public let padding: Int
 
-  /// - Parameter stride: the kernel's size where nil, as in PyTorch.
+  /// - Parameters:
+  ///   - kernel: pixels along each side of a window.
+  ///   - stride: the kernel's size where nil, as in PyTorch.
+  ///   - padding: at most half of the kernel.
   public init(kernel: Int, stride: Int? = nil, padding: Int = 0) {
     self.kernel = kernel
     self.stride = stride ?? kernel

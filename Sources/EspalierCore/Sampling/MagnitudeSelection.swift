@@ -48,6 +48,16 @@ public struct MagnitudeSelection {
   /// A selection whose memory `meter` counts.
   public init(meter: AllocationMeter) { self.meter = meter }
 
+  /// The indices of the k largest or smallest of one layer's scores.
+  ///
+  /// - Precondition: 0 <= k <= number of scores.
+  /// - Complexity: O(number of scores), whatever their values.
+  public func select(_ k: Int, _ order: Order, of scores: MeteredBuffer<Float>, site: WeightSite) -> Selected {
+    withExtendedLifetime(scores) {
+      select(k, order, of: [SelectionScores(UnsafeBufferPointer(scores.buffer), site: site)])[0]
+    }
+  }
+
   /// For each of `scores` the indices of those among the k largest or smallest of all.
   ///
   /// - Precondition: 0 <= k <= total number of scores.

@@ -69,8 +69,10 @@ public final class PictureBatches {
   private var position: Int
 
   /// - Parameters:
-  ///   - workers: at least 1.
+  ///   - request: which pictures, and what becomes of them.
+  ///   - workers: threads, at least 1.
   ///   - ahead: batches that are kept, the one in use among them; nil: 4, or fewer where those would take more than 256 MiB.
+  ///   - instructionSet: whose kernels bring pictures to size.
   /// - Throws: `EspalierError.input` where there is no memory for them.
   public init(_ request: PictureRequest, workers: Int, ahead: Int? = nil, instructionSet: InstructionSet) throws {
     precondition(workers > 0)

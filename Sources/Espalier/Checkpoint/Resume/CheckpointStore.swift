@@ -51,6 +51,8 @@ extension CheckpointStore {
   /// Writes a checkpoint under a temporary name, gives it its own, and deletes those that are no longer kept.
   ///
   /// - Parameters:
+  ///   - trainer: between steps, as in `TrainingObserver.mayCheckpoint(step:endsEpoch:)`.
+  ///   - information: what the model's file says of itself.
   ///   - configuration: the run's settings, to be found again in `RunState`.
   ///   - data: the data set's fingerprint.
   ///   - best: the step of one that stays whatever its age.
