@@ -8,6 +8,7 @@ import Testing
   @Test func theProgramTrainsGrowsInspectsAndExports() throws {
     // snippet
     let context = try ComputeContext()
+    print("\(context.threadsGranted) threads on \(context.instructionSet)")
     let description = try DatasetCatalog.description(of: "fashion-mnist")
     let dataset = try DatasetCatalog.load(name: "fashion-mnist")
     // end
