@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # A package that depends on a version of this one builds and runs the program of the article "Getting started".
 #
+#   Tests/import-by-version.sh [debug|release]
+#
 # Takes the last commit of this repository, under a tag in a clone. Needs Fashion-MNIST.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
-swift=${SWIFT:-swift}
+build=("${SWIFT:-swift}" build -c "${1:-debug}")
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 
@@ -25,8 +27,8 @@ awk '/^```swift$/ { inside = 1; next } /^```$/ { if (inside) print ""; inside = 
   "$root/Sources/Espalier/Espalier.docc/GettingStarted.md" >"$place/user/Sources/user/main.swift"
 
 cd "$place/user"
-$swift build -c release
-output=$(TMPDIR=$place $(${swift} build -c release --show-bin-path)/user)
+"${build[@]}"
+output=$(TMPDIR=$place "$("${build[@]}" --show-bin-path)/user")
 echo "$output"
 read -r threads _ <<<"$output"
 if [ "$(nproc)" -gt 1 ] && [ "$threads" -lt 2 ]; then

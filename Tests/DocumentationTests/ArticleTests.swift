@@ -40,8 +40,8 @@ import Testing
   private static func snippets(test: String) throws -> [String] {
     let text = try String(contentsOf: here.appending(path: test + ".swift"), encoding: .utf8)
     return blocks(
-      of: text, from: { $0.trimmingPrefix { $0 == " " } == "// snippet" },
-      to: { $0.trimmingPrefix { $0 == " " } == "// end" })
+      of: text, from: { $0.trimmingPrefix(while: { $0 == " " }) == "// snippet" },
+      to: { $0.trimmingPrefix(while: { $0 == " " }) == "// end" })
   }
 
   /// The blocks between lines of two kinds, without the indentation of all of a block's lines.
