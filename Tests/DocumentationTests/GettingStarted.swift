@@ -74,6 +74,6 @@ import Testing
     #expect(model.connections == Int((0.1 * Double(spec.sparsifiableWeights)).rounded()))
     #expect(result.updates == 7)
     #expect(result.testAccuracy > 0.75)
-    #expect(FileManager.default.fileExists(atPath: folder + "/scipy/layers.1.npz"))
+    #expect(FileManager.default.fileExists(atPath: folder + "/scipy/layers.0.npz"))
   }
 }

@@ -12,9 +12,9 @@ import Testing
     let layer = model.sparseParameters[0].matrix
     print("\(layer.name): \(layer.count) of \(layer.rows) x \(layer.columns), density \(layer.density)")
 
-    // The inputs and weights of unit 3.
+    // Some inputs and weights of unit 3.
     layer.withValues { weights in
-      for position in layer.structure.positions(ofRow: 3) {
+      for position in layer.structure.positions(ofRow: 3).prefix(5) {
         print("input \(layer.structure.columnIndices[position]), weight \(weights[position])")
       }
     }
