@@ -10,7 +10,7 @@ TRAIN = --model vgg16-small --dataset fashion-mnist --method gse --guide uniform
 	--epochs 4 --batch-size 128 --lr 0.1 --warmup-epochs 0.5 --milestones 2,3 \
 	--update-every 100 --update-until 0.75
 
-.PHONY: train build test sanitize test-neon packages format format-check clean
+.PHONY: train build test sanitize test-neon test-import docs packages format format-check clean
 
 train: build
 	.build/release/espalier train $(TRAIN) $(FLAGS)
@@ -43,6 +43,15 @@ test-neon: packages
 	$(CROSS)-gcc -O2 -std=c11 -fopenmp -Wall -Wextra -Wno-unknown-pragmas $(foreach f,$(KERNEL_FOLDERS),-ICKernels/$f/include -ICKernels/$f) \
 		$(KERNEL_SOURCES) Tests/Cross/*.c -lm -o .build-neon/kernels
 	qemu-aarch64 -L /usr/$(CROSS) .build-neon/kernels
+
+# Another package imports the last commit by a version and runs the program of the article "Getting started".
+test-import: packages
+	SWIFT=$(SWIFT) Tests/import-by-version.sh
+
+# The library's documentation; a warning, or a public symbol without a doc comment, is an error.
+docs: PACKAGES += jq
+docs: packages
+	SWIFT=$(SWIFT) Tests/build-documentation.sh
 
 packages:
 	@missing=; for package in $(PACKAGES); do \

@@ -54,7 +54,11 @@ let package = Package(
     .target(name: "EspalierTopology", dependencies: ["EspalierCore"]),
     .target(name: "EspalierData", dependencies: ["EspalierCore", "EspZlib", "EspImages"]),
     .target(
-      name: "Espalier", dependencies: ["EspalierCore", "EspalierTopology", "EspalierData", "EspOpenSSL", "EspZlib"]),
+      name: "Espalier",
+      dependencies: [
+        "EspalierCore", "EspalierTopology", "EspalierData", "EspOpenSSL", "EspZlib",
+        .product(name: "Logging", package: "swift-log"),
+      ]),
     .target(name: "EspalierBaselines", dependencies: ["Espalier", "EspDense"]),
     .target(name: "EspalierBench", dependencies: ["EspalierBaselines", "EspDense"]),
     .executableTarget(
@@ -62,7 +66,6 @@ let package = Package(
       dependencies: [
         "Espalier", "EspalierBaselines", "EspalierBench", "Yams",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
-        .product(name: "Logging", package: "swift-log"),
       ]),
 
     // Tests
@@ -79,6 +82,13 @@ let package = Package(
       name: "EspalierDataTests", dependencies: ["EspalierData", "EspImages", "TestSupport"], exclude: ["Fixtures"]),
     .testTarget(name: "EspalierTests", dependencies: ["Espalier", "EspalierBaselines", "TestSupport"]),
     .testTarget(name: "EspalierBenchTests", dependencies: ["EspalierBench"]),
+    // The code of the documentation, which sees what another package sees.
+    .testTarget(
+      name: "DocumentationTests",
+      dependencies: [
+        "Espalier", .product(name: "Logging", package: "swift-log"),
+        .product(name: "InMemoryLogging", package: "swift-log"),
+      ], packageAccess: false),
     .testTarget(name: "CommandLineTests", dependencies: ["EspalierCLI", "EspalierData", "TestSupport"]),
   ],
   swiftLanguageModes: [.v6],
@@ -90,6 +100,6 @@ if Context.environment["ESPALIER_KERNELS_ONLY"] != nil {
   package.products = []
   package.dependencies = []
   package.targets.removeAll { target in
-    target.name.hasPrefix("Espalier") || target.name == "CommandLineTests"
+    target.name.hasPrefix("Espalier") || ["CommandLineTests", "DocumentationTests"].contains(target.name)
   }
 }

@@ -5,9 +5,13 @@ import EspalierTopology
 
 /// Dense weights of a layer: [outputs, inputs] and their gradient, both of them rows * columns numbers.
 public final class DenseWeights {
+  /// The weights [rows, columns], row-major.
   public let parameter: VectorParameter
+  /// One number an output; nil for none.
   public let bias: VectorParameter?
+  /// Outputs, or output channels.
   public let rows: Int
+  /// Inputs: channels * kernel height * width.
   public let columns: Int
   /// As PyTorch has it: [outputs, inputs], or [outputs, channels, kernel height, kernel width].
   let shape: [Int]
@@ -31,6 +35,7 @@ public final class DenseWeights {
 
 /// A dense linear layer on OpenBLAS: y = W x + b.
 public struct DenseLinear: Layer {
+  /// W and b.
   public let weights: DenseWeights
 
   public var parameters: [any Parameter] { weights.parameters }
@@ -64,7 +69,9 @@ public struct DenseLinear: Layer {
 
 /// A dense 2-D convolution on OpenBLAS, by im2col.
 public struct DenseConvolution: Layer {
+  /// Kernels and biases.
   public let weights: DenseWeights
+  /// Kernel, stride and padding.
   public let geometry: ConvolutionGeometry
 
   public var parameters: [any Parameter] { weights.parameters }
@@ -106,15 +113,19 @@ public struct DenseConvolution: Layer {
 
 /// Makes dense layers: what `--method dense` trains, to compare with.
 public struct DenseLayerFactory: WeightLayerFactory {
+  /// Draws weights and biases, keyed by the layer's number.
   public let random: CounterRandom
+  /// Whose meter counts the layers' memory.
   public let context: ComputeContext
 
+  /// A factory that draws from `random`.
   public init(random: CounterRandom, context: ComputeContext) {
     self.random = random
     self.context = context
     esp_dense_prepare()
   }
 
+  /// A layer with all of its weights, drawn by fan-in.
   public func makeLayer(_ layer: WeightLayer) -> any Layer {
     let weights = DenseWeights(layer, random: random, context: context)
     guard let geometry = layer.geometry else { return DenseLinear(weights: weights) }

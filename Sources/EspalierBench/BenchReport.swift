@@ -4,6 +4,7 @@ import Espalier
 public struct BenchReport: Sendable, Encodable {
   /// One kernel on one layer with one number of threads. Times are medians.
   public struct Row: Sendable, Encodable {
+    /// Which product was timed.
     public let kernel: BenchKernel
     /// The layer's name.
     public let name: String
@@ -13,13 +14,17 @@ public struct BenchReport: Sendable, Encodable {
     public let inputs, outputs: Int
     /// Of the output in pixels.
     public let height, width: Int
+    /// 1 of a linear layer.
     public let kernelHeight, kernelWidth, stride: Int
+    /// Samples, threads, active connections.
     public let batch, threads, nnz: Int
+    /// Fraction of the weights that are absent.
     public let sparsity: Double
     /// Useful GFLOP/s: those of the connections that exist.
     public let gflops: Double
     /// OpenBLAS's time for the same product with all weights.
     public let denseMs: Double
+    /// The sparse kernel's time.
     public let ms: Double
     /// denseMs / ms
     public let speedup: Double
@@ -27,6 +32,7 @@ public struct BenchReport: Sendable, Encodable {
     public let sgemmRatio: Double
     /// Half the distance between the quartiles over the median.
     public let spread, denseSpread: Double
+    /// How often the sparse kernel was timed.
     public let repetitions: Int
 
     init(_ kernelCase: KernelCase, context: ComputeContext, sparse: Samples, dense: Samples, sgemm: Double) {
@@ -49,6 +55,7 @@ public struct BenchReport: Sendable, Encodable {
 
   /// Where a square linear layer's forward and backward products take as long as the dense ones.
   public struct Crossover: Sendable, Encodable {
+    /// Where the crossover lies.
     public enum Place: String, Sendable, Encodable {
       /// Between two measured sparsities: `sparsity` is interpolated.
       case between
@@ -57,19 +64,27 @@ public struct BenchReport: Sendable, Encodable {
       /// Dense is faster still at `sparsity`, the highest measured.
       case above
     }
+    /// Inputs and outputs alike; samples; threads.
     public let units, batch, threads: Int
+    /// The sparsity that `place` is about.
     public let sparsity: Double
+    /// Whether it was found between two measurements.
     public let place: Place
   }
 
   /// A very wide layer with few connections a unit, forward.
   public struct WideRow: Sendable, Encodable {
+    /// Inputs and outputs alike; active connections; samples; threads.
     public let units, nnz, batch, threads: Int
+    /// Of one forward product, and of one of its connections.
     public let ms, nanosecondsPerConnection: Double
   }
 
+  /// One for each case and number of threads.
   public internal(set) var rows: [Row] = []
+  /// One for each size and number of threads.
   public internal(set) var crossovers: [Crossover] = []
+  /// One for each wide layer and number of threads.
   public internal(set) var wide: [WideRow] = []
   /// OpenBLAS on 2048 x 2048 x 128, by number of threads.
   public internal(set) var sgemmGflopsByThreads: [Int: Double] = [:]

@@ -2,12 +2,16 @@ import Espalier
 
 /// Checks and times a list of cases.
 public struct BenchRunner {
+  /// What is checked and timed, in this order.
   public let cases: [KernelCase]
   /// Linear layers whose forward product is timed without a dense one beside it.
   public let wideLayers: [LayerCase]
+  /// Numbers of threads, each of which times every case.
   public let threads: [Int]
+  /// How long to measure.
   public let budget: MeasurementBudget
 
+  /// A runner of these cases; nothing is measured yet.
   public init(cases: [KernelCase], wideLayers: [LayerCase] = [], threads: [Int], budget: MeasurementBudget) {
     self.cases = cases
     self.wideLayers = wideLayers

@@ -3,7 +3,9 @@ import EspalierTopology
 
 /// The cases that every benchmark of this package measures. A new one is a line here.
 public enum CaseCatalog {
+  /// Inputs and outputs of the square linear layers.
   public static let units = [1024, 2048, 4096]
+  /// Sparsities at which each of them is measured.
   public static let sparsities = [0.5, 0.8, 0.9, 0.95, 0.98, 0.99]
 
   /// Square linear layers, batch 128.

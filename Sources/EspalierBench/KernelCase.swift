@@ -2,11 +2,17 @@ import Espalier
 
 /// The kernels that are measured, under the names of the command line.
 public enum BenchKernel: String, Sendable, Hashable, CaseIterable, Encodable {
+  /// A linear layer's output.
   case forward
+  /// The gradient of a linear layer's input.
   case inputGradient = "input-gradient"
+  /// The gradient of a linear layer's active weights.
   case weightGradient = "weight-gradient"
+  /// A convolution's output.
   case convForward = "conv-forward"
+  /// The gradient of a convolution's input.
   case convInputGradient = "conv-input-gradient"
+  /// The gradient of a convolution's active weights.
   case convWeightGradient = "conv-weight-gradient"
 
   /// The three products of a layer, which is a convolution or not.
@@ -43,6 +49,7 @@ public enum BenchKernel: String, Sendable, Hashable, CaseIterable, Encodable {
 public struct LayerCase: Sendable, Hashable {
   /// What it is part of, e.g. `vgg16-small.features.3`.
   public let name: String
+  /// Outputs, or output channels.
   public let outputs: Int
   /// Inputs of a linear layer, input channels of a convolution.
   public let inputs: Int
@@ -50,6 +57,7 @@ public struct LayerCase: Sendable, Hashable {
   public let geometry: ConvolutionGeometry?
   /// Size of the output in pixels; 1 x 1 for a linear layer.
   public let height, width: Int
+  /// Samples.
   public let batch: Int
   /// Number of active connections.
   public let connections: Int
@@ -72,12 +80,15 @@ public struct LayerCase: Sendable, Hashable {
     precondition(connections >= 0 && connections <= size)
   }
 
+  /// Kernel height * width; 1 of a linear layer.
   public var taps: Int { geometry?.taps ?? 1 }
   /// inputs * taps
   public var columns: Int { inputs * taps }
   /// Weights of its dense form.
   public var size: Int { outputs * columns }
+  /// Output positions a sample.
   public var positions: Int { height * width }
+  /// Fraction of the weights that are absent.
   public var sparsity: Double { 1 - Double(connections) / Double(size) }
   /// Useful operations of one product: a multiply-add counts 2.
   public var flops: Double { 2 * Double(connections) * Double(positions) * Double(batch) }
@@ -97,9 +108,12 @@ public struct LayerCase: Sendable, Hashable {
 
 /// One kernel on one layer: what a benchmark measures.
 public struct KernelCase: Sendable, Hashable {
+  /// The product.
   public let kernel: BenchKernel
+  /// The layer that it is of.
   public let layer: LayerCase
 
+  /// One product of one layer.
   public init(_ kernel: BenchKernel, _ layer: LayerCase) {
     precondition(BenchKernel.all(isConvolution: layer.geometry != nil).contains(kernel))
     self.kernel = kernel

@@ -2,6 +2,7 @@ import Espalier
 
 /// One kernel made ready to run: checked first, then timed.
 public final class KernelRun {
+  /// What runs.
   public let kernelCase: KernelCase
   private let fixture: LayerFixture
   private var product: BenchKernel.Product { kernelCase.kernel.product }

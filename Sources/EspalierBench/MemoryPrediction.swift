@@ -15,6 +15,7 @@ public struct MemoryPrediction: Sendable {
   /// Activations, their gradients, workspaces.
   public let activations: Int
 
+  /// Bytes in all.
   public var peak: Int { process + data + weights + activations }
 
   init(_ request: ModelPlan.Request, connections: Int, context: ComputeContext) throws {

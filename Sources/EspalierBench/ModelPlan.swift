@@ -5,9 +5,13 @@ import EspalierTopology
 public struct ModelPlan {
   /// What is to be trained, and how.
   public struct Request {
+    /// The model.
     public var spec: ModelSpec
+    /// Fraction of the weights that are absent.
     public var sparsity: Double
+    /// Divides the connections among the layers.
     public var distribution: any Distribution
+    /// Samples a step.
     public var batchSize: Int
     /// Number of samples that evaluations run on.
     public var testSamples: Int
@@ -16,6 +20,7 @@ public struct ModelPlan {
     /// Bytes that the process has before it loads or makes anything.
     public var processBytes: Int
 
+    /// What is to be planned; by default without the process's and the data's own bytes.
     public init(
       spec: ModelSpec, sparsity: Double, distribution: any Distribution = ErdosRenyi(), batchSize: Int,
       testSamples: Int = 0, dataBytes: Int = 0, processBytes: Int = 0
@@ -32,11 +37,16 @@ public struct ModelPlan {
 
   /// One layer's step: forward and both gradients.
   public struct Layer: Sendable {
+    /// The layer.
     public let layer: WeightLayer
+    /// Its active connections.
     public let connections: Int
+    /// Of the three products together, with all weights and with the connections alone.
     public let denseMilliseconds, sparseMilliseconds: Double
+    /// Where the times come from.
     public let source: TimeSource
 
+    /// connections / size of the dense form
     public var density: Double { Double(connections) / Double(layer.shape.size) }
   }
 
@@ -48,8 +58,11 @@ public struct ModelPlan {
     case estimated
   }
 
+  /// What was asked.
   public let request: Request
+  /// One for each weight layer, in order.
   public let layers: [Layer]
+  /// What training will take.
   public let memory: MemoryPrediction
   /// The sparsity of the model at which the layers' products take as long as the dense ones; nil where none does.
   public let crossoverSparsity: Double?
@@ -96,7 +109,10 @@ public struct ModelPlan {
     return found
   }
 
+  /// Active connections of each weight layer.
   public var connections: [Int] { layers.map(\.connections) }
+  /// Of all layers' products, with all weights.
   public var denseMilliseconds: Double { layers.reduce(0) { $0 + $1.denseMilliseconds } }
+  /// Of all layers' products, with the connections alone.
   public var sparseMilliseconds: Double { layers.reduce(0) { $0 + $1.sparseMilliseconds } }
 }

@@ -18,14 +18,18 @@ struct Samples {
 public struct MeasurementBudget: Sendable, Hashable {
   /// Seconds for one case, setting up not counted; at least `repetitions` are made all the same.
   public var seconds: Double
+  /// Fewest and most repetitions of one case.
   public var repetitions: ClosedRange<Int>
 
+  /// A budget for one case.
   public init(seconds: Double, repetitions: ClosedRange<Int>) {
     self.seconds = seconds
     self.repetitions = repetitions
   }
 
+  /// What `espalier bench` takes.
   public static let full = MeasurementBudget(seconds: 0.8, repetitions: 5...60)
+  /// What `espalier bench --quick` takes.
   public static let quick = MeasurementBudget(seconds: 0.15, repetitions: 3...30)
   /// One repetition of everything.
   public static let single = MeasurementBudget(seconds: 0, repetitions: 1...1)

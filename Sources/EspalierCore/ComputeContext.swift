@@ -4,13 +4,18 @@ import EspRuntime
 ///
 /// Results do not depend on `threads`.
 public final class ComputeContext {
+  /// Whose kernel variants run.
   public let instructionSet: InstructionSet
+  /// Threads that share each operation.
   public let threads: Int
+  /// Counts every buffer.
   public let meter: AllocationMeter
+  /// Lends memory for activations.
   public let pool: ActivationPool
 
   /// - Parameters:
   ///   - threads: at least 1; by default one for each processor that this process may use.
+  ///   - instructionSet: whose kernels run; nil: `InstructionSet.selected(environment:)`.
   ///   - gamma: candidates a connection that the allocation rule allows for.
   /// - Throws: `EspalierError.usage` for a bad number of threads, gamma or ESPALIER_ISA.
   public init(threads: Int? = nil, instructionSet: InstructionSet? = nil, gamma: Double = 1) throws {

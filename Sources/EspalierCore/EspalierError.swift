@@ -16,9 +16,12 @@ public struct EspalierError: Error, Sendable, Equatable, CustomStringConvertible
     case invariant
   }
 
+  /// What kind of thing failed.
   public let kind: Kind
+  /// One line for the user.
   public let message: String
 
+  /// An error of the given kind.
   public init(_ kind: Kind, _ message: String) {
     self.kind = kind
     self.message = message
@@ -26,10 +29,15 @@ public struct EspalierError: Error, Sendable, Equatable, CustomStringConvertible
 
   public var description: String { message }
 
+  /// A bad value of the caller's.
   public static func usage(_ message: String) -> Self { Self(.usage, message) }
+  /// Bad input.
   public static func input(_ message: String) -> Self { Self(.input, message) }
+  /// A number that is not finite.
   public static func diverged(_ message: String) -> Self { Self(.diverged, message) }
+  /// A failed write.
   public static func write(_ message: String) -> Self { Self(.write, message) }
+  /// A bug of the library, or of an updater or layer that breaks its contract.
   public static func invariant(_ message: String) -> Self { Self(.invariant, message) }
 }
 

@@ -5,7 +5,12 @@ extension DatasetCatalog {
   /// Reads a data set into memory, one byte a pixel; of pictures in folders the names alone.
   ///
   /// All files come from one folder: the first of `folders(for:)` that has all of them.
-  /// - Parameter allowsSubsets: whether fewer or more images than were published are accepted.
+  ///
+  /// - Parameters:
+  ///   - name: one of `names`.
+  ///   - directory: where to look, in place of the usual folders.
+  ///   - allowsSubsets: whether fewer or more images than were published are accepted.
+  ///   - environment: where ESPALIER_DATA and HOME are looked up.
   /// - Throws: `EspalierError.usage` if there is no data set of that name; `EspalierError.input` if a file is absent or
   ///   damaged, names file, expected and found.
   public static func load(

@@ -18,6 +18,7 @@ public struct DatasetDescription: Sendable, Hashable {
 
   /// The name on the command line.
   public let name: String
+  /// What its files are.
   public let format: Format
 
   /// 0 where it is the user's own and has not been looked at.
@@ -29,6 +30,7 @@ public struct DatasetDescription: Sendable, Hashable {
   /// Number of images; 0 where it is the user's own and has not been looked at.
   public internal(set) var trainCount, testCount: Int
 
+  /// Each channel's mean and standard deviation, of pixels in 0 ... 1.
   public internal(set) var normalization: Normalization
 
   /// Whether training augments unless told otherwise.
@@ -58,11 +60,23 @@ public struct DatasetDescription: Sendable, Hashable {
 
 /// One file, or one folder, of a data set.
 public struct DatasetFile: Sendable, Hashable {
-  public enum Content: Sendable { case images, labels, records, classes }
+  /// What a file or folder holds.
+  public enum Content: Sendable {
+    /// Images alone.
+    case images
+    /// Their classes alone.
+    case labels
+    /// Images, each behind its class.
+    case records
+    /// One folder a class.
+    case classes
+  }
 
   /// The name under which it is published, without `.gz`.
   public let name: String
+  /// What the file holds.
   public let content: Content
+  /// Whether it belongs to the training set.
   public let isTraining: Bool
 
   /// Names that are accepted, in order of preference: plain, then gzip.

@@ -9,7 +9,9 @@ public enum IDXFile {
 
   /// Grey images: `pixels` is [count, height, width].
   public struct Images: Sendable {
+    /// Number of images, and the rows and columns of each.
     public let count, height, width: Int
+    /// [count, height, width], row-major, one byte a pixel.
     public let pixels: PixelBuffer
   }
 

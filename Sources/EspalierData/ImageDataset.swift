@@ -13,7 +13,9 @@ public struct ImageDataset: Sendable {
   /// are made as large as the model's input; this is then what they are by default.
   public let channels, height, width: Int
 
+  /// What is trained on.
   public let train: ImageSplit
+  /// What is tested on.
   public let test: ImageSplit
 
   /// Number of images, training and test together.

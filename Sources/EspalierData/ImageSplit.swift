@@ -12,6 +12,7 @@ public struct ImageSplit: Sendable {
     case files(ImageFiles)
   }
 
+  /// The images, those that are held out among them.
   public let storage: Storage
 
   /// The class of each image: [count].

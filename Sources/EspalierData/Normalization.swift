@@ -1,6 +1,8 @@
 /// What turns a byte into a network's input, for each channel: (byte / 255 - mean) / deviation.
 public struct Normalization: Sendable, Hashable {
+  /// Of each channel, of pixels in 0 ... 1.
   public let mean: [Float]
+  /// Each channel's standard deviation, above zero.
   public let deviation: [Float]
 
   /// - Precondition: one mean and one positive deviation a channel.

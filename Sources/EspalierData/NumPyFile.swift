@@ -8,16 +8,27 @@ import EspalierCore
 public final class NumPyFile: Sendable {
   /// The element types that are read and written, named as NumPy's headers name them.
   public enum ElementType: String, Sendable, CaseIterable {
+    /// One byte, 0 or 1.
     case bool = "|b1"
+    /// Unsigned, 8 bits.
     case uint8 = "|u1"
+    /// Signed, 8 bits.
     case int8 = "|i1"
+    /// Unsigned, 16 bits.
     case uint16 = "<u2"
+    /// Signed, 16 bits.
     case int16 = "<i2"
+    /// Unsigned, 32 bits.
     case uint32 = "<u4"
+    /// Signed, 32 bits.
     case int32 = "<i4"
+    /// Unsigned, 64 bits.
     case uint64 = "<u8"
+    /// Signed, 64 bits.
     case int64 = "<i8"
+    /// IEEE 754 single precision.
     case float32 = "<f4"
+    /// IEEE 754 double precision.
     case float64 = "<f8"
 
     /// Bytes of one element.
@@ -48,7 +59,9 @@ public final class NumPyFile: Sendable {
     }
   }
 
+  /// Where the file lies.
   public let path: String
+  /// The type of its numbers.
   public let type: ElementType
   /// Empty for a scalar; dimensions may be zero.
   public let shape: [Int]

@@ -11,6 +11,7 @@ extension NumPyFile {
   /// - Parameters:
   ///   - type: the elements' type; they are little-endian and in C order.
   ///   - shape: empty for a scalar; dimensions may be zero.
+  ///   - path: the file's name.
   ///   - body: passes the array's bytes to the sink, from the first to the last and in as many pieces as it likes.
   /// - Throws: `EspalierError.write` if the file cannot be created or written; `EspalierError.usage` for a shape that is none, and if
   ///   `body` passed more or fewer bytes than it has; what `body` throws.

@@ -10,6 +10,7 @@ public struct ExplorationTracker {
   private let name: String
   private let meter: AllocationMeter
 
+  /// Starts with the connections that are active now.
   public init(_ matrix: SparseMatrix) { self.init(matrix, explored: matrix.structure) }
 
   /// Goes on from what was explored before; nil where counting was given up.

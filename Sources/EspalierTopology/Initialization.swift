@@ -14,6 +14,7 @@ extension SparseStructure {
 public struct FanInInitialization: Sendable {
   private let random: CounterRandom
 
+  /// Draws from streams of `random`, keyed by the layer's number.
   public init(random: CounterRandom) { self.random = random }
 
   private static func range(fanIn: Int) -> Range<Float> {

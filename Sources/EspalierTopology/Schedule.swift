@@ -11,6 +11,7 @@ public struct UpdateSchedule: Sendable, Hashable {
   /// Fraction that the cosine falls to (0 by default; `fraction` itself for a constant).
   public let finalFraction: Double
 
+  /// Moves `fraction` of the connections at first, `finalFraction` at last, every `interval` steps until `end`.
   public init(interval: Int, end: Int, fraction: Double, finalFraction: Double = 0) {
     precondition(interval > 0)
     self.interval = interval

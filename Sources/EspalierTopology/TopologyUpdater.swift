@@ -17,7 +17,9 @@ public protocol LayerProbe {
 
 /// Connections that one layer might grow, and the loss's gradient at each: all that outlives the layer's backward pass.
 public struct LayerCandidates {
+  /// The layer's weights.
   public let weights: SparseParameter
+  /// The candidates: inactive, each listed once.
   public let connections: SparseStructure
   /// Empty where the updater does not look at gradients.
   public let gradients: MeteredBuffer<Float>?
@@ -26,6 +28,7 @@ public struct LayerCandidates {
   /// How many inactive connections were compared: all of them where the gradient was streamed.
   public let examined: Int
 
+  /// Candidates of a layer; `examined` is their number where nil.
   public init(
     weights: SparseParameter, connections: SparseStructure, gradients: MeteredBuffer<Float>?,
     activeGradients: MeteredBuffer<Float>? = nil, examined: Int? = nil
@@ -37,8 +40,9 @@ public struct LayerCandidates {
     self.examined = examined ?? connections.count
   }
 
-  /// No candidate.
-  static func none(in weights: SparseParameter, activeGradients: MeteredBuffer<Float>? = nil) -> LayerCandidates {
+  /// No candidate: for updaters that grow without looking.
+  public static func none(in weights: SparseParameter, activeGradients: MeteredBuffer<Float>? = nil) -> LayerCandidates
+  {
     let matrix = weights.matrix
     let empty = SparseStructure.empty(
       rows: matrix.rows, columns: matrix.columns, tag: .candidates, site: matrix.site, meter: matrix.meter)
@@ -94,5 +98,8 @@ extension TopologyUpdater {
 
 /// Whether connections compete within their layer or over the whole network.
 public enum SelectionScope: String, Sendable, CaseIterable, Codable {
-  case local, global
+  /// Within each layer, whose number of connections stays.
+  case local
+  /// Over all layers together.
+  case global
 }

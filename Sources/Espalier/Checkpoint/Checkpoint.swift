@@ -7,13 +7,20 @@ import Foundation
 public struct Checkpoint {
   /// What a checkpoint says of itself.
   public struct Information: Sendable, Hashable {
+    /// What the model was made from.
     public var model: ModelCatalog.Request
+    /// Name of the data set that it was trained on.
     public var dataset: String
+    /// Name of the method that moved its connections.
     public var method: String
+    /// The run's seed.
     public var seed: UInt64
+    /// Steps taken.
     public var step: Int
+    /// Samples a step saw in one pass.
     public var batchSize: Int
 
+    /// What a run knows of itself when it saves.
     public init(
       model: ModelCatalog.Request, dataset: String, method: String, seed: UInt64, step: Int, batchSize: Int
     ) {
@@ -31,7 +38,9 @@ public struct Checkpoint {
   static let formatKey = "espalier.format"
   static let fileName = "model.safetensors"
 
+  /// What the file says of itself.
   public let information: Information
+  /// The model's description, from `information`.
   public let spec: ModelSpec
   private let file: SafetensorsFile
 
@@ -109,7 +118,11 @@ public struct Checkpoint {
 
   /// Writes `model` into a new folder `folder`, under a temporary name until it is whole.
   ///
-  /// - Parameter temporary: a folder on the same file system, for the temporary name; by default the one that gets `folder`.
+  /// - Parameters:
+  ///   - model: any model; one that is to be loaded by `sparseModel(context:)` is that of `information.model`.
+  ///   - information: what the file says of itself.
+  ///   - folder: appears when it is whole; its parents are made.
+  ///   - temporary: a folder on the same file system, for the temporary name; by default the one that gets `folder`.
   /// - Throws: `EspalierError.write` that names the path, also where there is something already.
   public static func save(
     _ model: Model, _ information: Information, to folder: String, temporary: String? = nil

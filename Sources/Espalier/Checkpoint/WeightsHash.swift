@@ -5,12 +5,14 @@ import EspalierCore
 public struct SHA256Stream: ~Copyable {
   private let context = EVP_MD_CTX_new()
 
+  /// A digest of no bytes yet.
   public init() {
     EVP_DigestInit_ex(context, EVP_sha256(), nil)
   }
 
   deinit { EVP_MD_CTX_free(context) }
 
+  /// Adds bytes to what is digested.
   public mutating func update(_ bytes: UnsafeRawBufferPointer) {
     EVP_DigestUpdate(context, bytes.baseAddress, bytes.count)
   }

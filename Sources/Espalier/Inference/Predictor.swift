@@ -3,6 +3,7 @@ import EspalierData
 
 /// Computes a model's logits in evaluation mode: dropout off, batch norms with their running statistics.
 public struct Predictor {
+  /// The model whose logits these are.
   public let model: Model
   private let batchSize: Int
   private let context: ComputeContext
@@ -34,7 +35,9 @@ public struct Predictor {
 
   /// Writes the logits of a NumPy file's images into another, [samples, classes] in float32.
   ///
-  /// - Parameter input: [samples, channels, height, width] in float32, normalised; any number of samples.
+  /// - Parameters:
+  ///   - input: [samples, channels, height, width] in float32, normalised; any number of samples.
+  ///   - path: where the logits go; appears when it is whole.
   /// - Returns: the number of samples.
   /// - Throws: `EspalierError.input` where the images are of another type or shape, or not finite; `EspalierError.write`.
   /// - Complexity: holds one batch.

@@ -3,7 +3,11 @@ import EspalierCore
 extension Model {
   /// A sparse model with the weights of a file, whose structure fixes each layer's number of connections.
   ///
-  /// - Parameter random: keys what training draws later.
+  /// - Parameters:
+  ///   - spec: what the model is.
+  ///   - weights: the file; all of the description's tensors are in it.
+  ///   - random: keys what training draws later.
+  ///   - context: counts the model's memory.
   /// - Throws: as `load`.
   /// - Complexity: O(bytes of the file); memory in proportion to the connections.
   public init(

@@ -24,7 +24,10 @@ extension Model {
   ///
   /// whose shape is [outputs, inputs], a convolution's inputs being (channel, kernel row, kernel column).
   ///
-  /// - Parameter metadata: further texts for the file's header; with `Checkpoint.Information.metadata`, CSR weights are a checkpoint.
+  /// - Parameters:
+  ///   - path: the file's name.
+  ///   - layout: how sparse weights are stored.
+  ///   - metadata: further texts for the file's header; with `Checkpoint.Information.metadata`, CSR weights are a checkpoint.
   /// - Throws: `EspalierError.write` that names the path.
   public func writeSafetensors(
     to path: String, layout: SafetensorsLayout = .csr, metadata: [String: String] = [:]

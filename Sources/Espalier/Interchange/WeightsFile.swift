@@ -17,6 +17,7 @@ import EspalierCore
 public struct WeightsFile {
   let file: SafetensorsFile
 
+  /// Where the file lies.
   public var path: String { file.path }
 
   /// Opens a safetensors file, or that of a checkpoint's folder.

@@ -2,7 +2,9 @@
 public struct WeightsSummary: Sendable, Encodable {
   /// A sparse layer, stored in CSR.
   public struct Layer: Sendable, Encodable {
+    /// The layer's name, e.g. `features.0`.
     public let name: String
+    /// Outputs, or output channels.
     public let outputs: Int
     /// A convolution's inputs are channels * kernel height * kernel width. Nil where the metadata do not say.
     public let inputs: Int?
@@ -16,17 +18,25 @@ public struct WeightsSummary: Sendable, Encodable {
 
   /// Any other tensor.
   public struct Tensor: Sendable, Encodable {
+    /// The tensor's name, e.g. `features.1.running_mean`.
     public let name: String
+    /// The type of its numbers, as the header names it, e.g. `F32`.
     public let type: String
+    /// Its dimensions, outermost first.
     public let shape: [Int]
+    /// What its numbers take in the file.
     public let bytes: Int
   }
 
+  /// The file that was read.
   public let path: String
   /// Of the file.
   public let bytes: Int
+  /// The texts in the file's header.
   public let metadata: [String: String]
+  /// The sparse layers, in the names' order.
   public let layers: [Layer]
+  /// All other tensors, in the names' order.
   public let tensors: [Tensor]
 
   /// Opens a safetensors file, or that of a checkpoint's folder, and reads its header.

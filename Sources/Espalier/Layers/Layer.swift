@@ -7,6 +7,7 @@ public enum StateTensor {
   /// Dense numbers: a bias, norm parameters, running statistics, a dense method's weights.
   case dense(name: String, shape: [Int], values: MeteredBuffer<Float>)
 
+  /// The name in files: a parameter's, or that of a running statistic.
   public var name: String {
     switch self {
     case .sparse(let parameter): parameter.name
@@ -34,5 +35,6 @@ extension Layer {
 
 /// Makes the layers that hold weights: sparse here, dense in EspalierBaselines.
 public protocol WeightLayerFactory {
+  /// The layer for one place of a model's description.
   func makeLayer(_ layer: WeightLayer) throws -> any Layer
 }

@@ -5,15 +5,18 @@ import EspalierCore
 /// Where the body ends in a batch norm, norm, addition and activation are one operation; where it ends in a linear layer of tokens,
 /// that and the addition are.
 public struct Residual: Layer {
+  /// The layers beside the shortcut, in order.
   public let body: [any Layer]
   /// Empty for the identity.
   public let shortcut: [any Layer]
+  /// Whether a ReLU follows the addition.
   public let relu: Bool
   /// The body's end, where that is a norm that the addition can be fused with.
   private let norm: BatchNorm?
   /// The same of a chain of token layers.
   private let chain: TokenChain?
 
+  /// A block whose `body` and `shortcut` make the same shape of their input.
   public init(body: [any Layer], shortcut: [any Layer], relu: Bool) {
     self.body = body
     self.shortcut = shortcut
@@ -39,9 +42,12 @@ public struct Residual: Layer {
 
 /// Every `stride`-th pixel both ways between channels of zeros: a shortcut without weights.
 public struct PaddedShortcut: Layer {
+  /// Channels of the result, zeros among them.
   public let outChannels: Int
+  /// Pixels from one kept pixel to the next, both ways.
   public let stride: Int
 
+  /// A shortcut to `outChannels`, which exceeds the input's channels by an even number.
   public init(outChannels: Int, stride: Int) {
     self.outChannels = outChannels
     self.stride = stride

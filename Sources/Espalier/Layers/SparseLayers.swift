@@ -4,9 +4,12 @@ import EspalierTopology
 /// A sparse linear layer: y = W x + b, of each token where there are several.
 public struct SparseLinear: TokenLayer {
   var link: TokenLink { .linear(weight: weight, bias: bias) }
+  /// W [outputs, inputs].
   public let weight: SparseParameter
+  /// b [outputs]; nil for none.
   public let bias: VectorParameter?
 
+  /// A layer of these parameters, which it shares.
   public init(weight: SparseParameter, bias: VectorParameter?) {
     self.weight = weight
     self.bias = bias
@@ -22,10 +25,14 @@ public struct SparseLinear: TokenLayer {
 
 /// A sparse 2-D convolution.
 public struct SparseConvolution: Layer {
+  /// The kernels [output channels, input channels * kernel height * kernel width].
   public let weight: SparseParameter
+  /// One number an output channel; nil for none.
   public let bias: VectorParameter?
+  /// Kernel, stride and padding.
   public let geometry: ConvolutionGeometry
 
+  /// A layer of these parameters, which it shares.
   public init(weight: SparseParameter, bias: VectorParameter?, geometry: ConvolutionGeometry) {
     self.weight = weight
     self.bias = bias
@@ -49,15 +56,19 @@ extension VectorParameter {
 public struct SparseLayerFactory: WeightLayerFactory {
   /// Number of connections of each weight layer.
   public let budgets: [Int]
+  /// Draws structures and weights, keyed by the layer's number.
   public let random: CounterRandom
+  /// Whose meter counts the layers' memory.
   public let context: ComputeContext
 
+  /// A factory for a model with as many weight layers as `budgets`.
   public init(budgets: [Int], random: CounterRandom, context: ComputeContext) {
     self.budgets = budgets
     self.random = random
     self.context = context
   }
 
+  /// A layer with `budgets[layer.index]` random connections, weights and biases by fan-in.
   public func makeLayer(_ layer: WeightLayer) throws -> any Layer {
     let structure = SparseStructure.random(
       layer.shape, count: budgets[layer.index], stream: random.stream(.topology, layer: layer.index),

@@ -46,7 +46,9 @@ struct TokenChain: Layer {
 /// Normalisation over the features of each token.
 public struct LayerNorm: TokenLayer {
   var link: TokenLink { .norm(layerNorm) }
+  /// Scale and shift.
   public let layerNorm: LayerNormState
+  /// The layer of this state, which it shares.
   public init(_ layerNorm: LayerNormState) { self.layerNorm = layerNorm }
   public var parameters: [any Parameter] { [layerNorm.scale, layerNorm.shift] }
   public var state: [StateTensor] { [layerNorm.scale.state, layerNorm.shift.state] }
@@ -56,20 +58,25 @@ public struct LayerNorm: TokenLayer {
 /// x * Phi(x), with the normal distribution's Phi.
 public struct GELU: TokenLayer {
   var link: TokenLink { .gelu }
+  /// A GELU.
   public init() {}
   public func callAsFunction(_ x: Variable, on tape: Tape) -> Variable { tape.gelu(x) }
 }
 
 /// Squares of pixels as tokens on a grid.
 public struct Patches: Layer {
+  /// Pixels along each side of a square.
   public let size: Int
+  /// Squares of `size` x `size` pixels.
   public init(size: Int) { self.size = size }
   public func callAsFunction(_ x: Variable, on tape: Tape) throws -> Variable { try tape.patches(x, size: size) }
 }
 
 /// Adds to each token its position's sines and cosines.
 public struct AddPositionEmbedding: Layer {
+  /// The numbers that are added.
   public let embedding: PositionEmbedding
+  /// A layer that adds this table.
   public init(_ embedding: PositionEmbedding) { self.embedding = embedding }
   public func callAsFunction(_ x: Variable, on tape: Tape) throws -> Variable {
     try tape.addPositionEmbedding(x, embedding)
@@ -78,10 +85,12 @@ public struct AddPositionEmbedding: Layer {
 
 /// Multi-head self-attention on stacked queries, keys and values.
 public struct Attention: Layer {
+  /// Number of heads.
   public let heads: Int
   /// Of each head.
   public let size: Int
 
+  /// `heads` heads of `size` features each; takes 3 * heads * size features a token.
   public init(heads: Int, size: Int) {
     self.heads = heads
     self.size = size

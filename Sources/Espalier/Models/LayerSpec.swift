@@ -3,6 +3,7 @@ import EspalierTopology
 
 /// One layer of a model's description: plain data, from which layers are made and costs counted without making any.
 public enum LayerSpec: Sendable, Hashable {
+  /// A sparse 2-D convolution with `outChannels` channels out.
   case convolution(name: String, outChannels: Int, geometry: ConvolutionGeometry, bias: Bool = true)
   /// Of all of a sample's numbers, or of each token's, the same for each.
   case linear(name: String, outputs: Int, bias: Bool = true)
@@ -10,15 +11,21 @@ public enum LayerSpec: Sendable, Hashable {
   case batchNorm(name: String, relu: Bool = false)
   /// Normalisation over the features of each token.
   case layerNorm(name: String)
+  /// max(x, 0)
   case relu
+  /// x * Phi(x), with the normal distribution's Phi.
   case gelu
+  /// The maximum of each window.
   case maxPool(PoolGeometry)
+  /// The mean of each window.
   case averagePool(PoolGeometry)
   /// The mean of each of `height` x `width` equal shares of the image, whatever its size, as in PyTorch.
   case adaptiveAveragePool(height: Int, width: Int)
   /// Each channel's mean over all positions, or tokens.
   case globalAveragePool
+  /// Inverted dropout in training, the identity in evaluation.
   case dropout(probability: Float)
+  /// Images as vectors: channels * height * width.
   case flatten
   /// act(body(x) + shortcut(x)), act = ReLU where `relu`, else the identity; a shortcut of no layers is x itself.
   case residual(body: [LayerSpec], shortcut: [LayerSpec] = [], relu: Bool)
@@ -37,12 +44,16 @@ public enum LayerSpec: Sendable, Hashable {
 ///
 /// Tokens are on the grid of their patches: features x rows x columns.
 public struct FeatureSize: Sendable, Hashable, CustomStringConvertible {
+  /// Channels, or features of a vector or token.
   public var channels: Int
+  /// Rows of an image; 1 for a vector.
   public var height: Int
+  /// Columns of an image; 1 for a vector.
   public var width: Int
   /// Whether positions are tokens: vectors that layers work on one by one.
   public var isTokens: Bool
 
+  /// A size; of a vector by default.
   public init(channels: Int, height: Int = 1, width: Int = 1, isTokens: Bool = false) {
     self.channels = channels
     self.height = height
@@ -55,7 +66,9 @@ public struct FeatureSize: Sendable, Hashable, CustomStringConvertible {
     FeatureSize(channels: channels, height: height, width: width, isTokens: isTokens)
   }
 
+  /// Positions a channel, or tokens: height * width.
   public var positions: Int { height * width }
+  /// Numbers a sample.
   public var count: Int { channels * positions }
   public var description: String { "\(channels) x \(height) x \(width)" }
 }

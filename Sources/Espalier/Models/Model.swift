@@ -4,7 +4,9 @@ import Foundation
 
 /// A model with weights: the layers of a description, in order.
 public struct Model {
+  /// What the layers were made from.
   public let spec: ModelSpec
+  /// The layers, in the order in which they run.
   public let layers: [any Layer]
   /// What an optimizer trains, in the layers' order.
   public let parameters: [any Parameter]
@@ -15,10 +17,30 @@ public struct Model {
   public init(
     _ spec: ModelSpec, factory: some WeightLayerFactory, random: CounterRandom, context: ComputeContext
   ) throws {
-    self.spec = spec
     var assembly = Assembly(
       factory: factory, random: random, context: context, weightLayers: spec.weightLayers.makeIterator())
-    layers = try assembly.layers(spec.layers, input: spec.input)
+    self.init(spec, assembled: try assembly.layers(spec.layers, input: spec.input))
+  }
+
+  /// A model of these layers: those that a factory made for `spec`, some of them with others in their place.
+  ///
+  /// The description still says what is counted, so the sparse weights must be its own.
+  ///
+  /// - Throws: `EspalierError.usage` unless the layers' sparse weights are those of the description, in order, or there are none.
+  public init(_ spec: ModelSpec, layers: [any Layer]) throws {
+    self.init(spec, assembled: layers)
+    guard !sparseParameters.isEmpty else { return }
+    let found = sparseParameters.map { "\($0.layerName) \($0.matrix.rows) x \($0.matrix.columns)" }
+    let expected = spec.weightLayers.map { "\($0.shape.name) \($0.shape.rows) x \($0.shape.columns)" }
+    guard found == expected, sparseParameters.map(\.index) == Array(expected.indices) else {
+      throw EspalierError.usage(
+        "\(spec.name): the layers' sparse weights are \(found), expected the description's: \(expected)")
+    }
+  }
+
+  private init(_ spec: ModelSpec, assembled layers: [any Layer]) {
+    self.spec = spec
+    self.layers = layers
     parameters = layers.flatMap(\.parameters)
     sparseParameters = parameters.compactMap { $0 as? SparseParameter }
   }

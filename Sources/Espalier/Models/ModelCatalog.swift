@@ -4,6 +4,7 @@ import EspalierCore
 public enum ModelCatalog {
   /// What a named model is made for and with.
   public struct Request: Sendable, Hashable {
+    /// One of `ModelCatalog.names`.
     public var name: String
     /// Multiplies channels.
     public var width: Double
@@ -11,8 +12,10 @@ public enum ModelCatalog {
     public var hidden: [Int]
     /// The data set's images as stored.
     public var images: FeatureSize
+    /// Number of classes: the head's outputs.
     public var classes: Int
 
+    /// What `ModelCatalog.spec(_:)` shall describe; checked there.
     public init(name: String, width: Double = 1, hidden: [Int] = [512, 512], images: FeatureSize, classes: Int) {
       self.name = name
       self.width = width
@@ -22,6 +25,7 @@ public enum ModelCatalog {
     }
   }
 
+  /// All names, as the command line lists them.
   public static let names: [String] =
     ["mlp"] + CIFARResNet.depths.map { "resnet\($0)" } + VGG.smallNames + SimpleViT.names + ImageNetResNet.names
     + VGG.imageNetNames

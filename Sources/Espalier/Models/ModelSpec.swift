@@ -3,9 +3,13 @@ import EspalierTopology
 
 /// A model's description: its input, its layers in order, its number of classes. Plain data.
 public struct ModelSpec: Sendable, Hashable {
+  /// What results and messages call the model.
   public let name: String
+  /// Size of one sample.
   public let input: FeatureSize
+  /// Number of classes: the last layer's outputs.
   public let classes: Int
+  /// The layers, in the order in which they run.
   public let layers: [LayerSpec]
   /// The layers that have weights, in order.
   public let weightLayers: [WeightLayer]
@@ -39,6 +43,7 @@ public struct ModelSpec: Sendable, Hashable {
 
   /// Size of all weight layers' dense form.
   public var sparsifiableWeights: Int { weightLayers.reduce(0) { $0 + $1.shape.size } }
+  /// Weights of the dense form, biases and norm parameters.
   public var parameters: Int { sparsifiableWeights + denseParameters }
 
   /// Forward floating-point operations a sample of the weight layers, with these numbers of connections.

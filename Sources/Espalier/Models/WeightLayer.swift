@@ -7,11 +7,15 @@ public struct WeightLayer: Sendable, Hashable {
   public enum Kind: Sendable, Hashable {
     /// To all of a sample's numbers, or of each token's.
     case linear
+    /// To each window of an image.
     case convolution(ConvolutionGeometry)
   }
 
+  /// Size of the weights' dense form.
   public let shape: SparseLayerShape
+  /// What the weights are applied to.
   public let kind: Kind
+  /// Whether one number an output is added.
   public let hasBias: Bool
   /// Output positions, or tokens, a sample (P): how often each weight is used.
   public let positions: Int

@@ -8,11 +8,16 @@ import EspalierCore
 ///
 /// Source: Loshchilov & Hutter 2019 (arXiv 1711.05101), algorithm 2, with PyTorch's order of operations.
 public struct AdamW: Optimizer {
+  /// How much of the first moment stays, a step.
   public let beta1: Double
+  /// How much of the second moment stays, a step.
   public let beta2: Double
+  /// Is added to the root of the second moment.
   public let epsilon: Double
+  /// Fraction of a weight that goes a step, times the learning rate.
   public let weightDecay: Double
 
+  /// Adam with PyTorch's defaults.
   public init(beta1: Double = 0.9, beta2: Double = 0.999, epsilon: Double = 1e-8, weightDecay: Double = 0.01) {
     self.beta1 = beta1
     self.beta2 = beta2

@@ -8,6 +8,7 @@ public struct GradientClipping {
   /// Above 0.
   public let maximum: Double
 
+  /// Shortens to the L2 norm `maximum`.
   public init(maximum: Double) { self.maximum = maximum }
 
   /// - Returns: the norm before.

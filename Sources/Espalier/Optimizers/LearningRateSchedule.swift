@@ -13,10 +13,14 @@ public struct LearningRateSchedule: Sendable, Hashable {
     case cosine(end: Int)
   }
 
+  /// The rate after warm-up and before any decay.
   public let base: Double
+  /// Steps of warm-up; 0 for none.
   public let warmupSteps: Int
+  /// How the rate gets smaller.
   public let decay: Decay
 
+  /// A schedule; constant by default.
   public init(base: Double, warmupSteps: Int = 0, decay: Decay = .milestones([])) {
     self.base = base
     self.warmupSteps = warmupSteps

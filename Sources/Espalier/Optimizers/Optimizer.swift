@@ -8,7 +8,11 @@ public protocol Optimizer: Sendable {
 
   /// One step. Allocates the state of parameters that have none yet.
   ///
-  /// - Parameter number: the step's number among the optimizer's own, from 1: updates that take a step's place do not count.
+  /// - Parameters:
+  ///   - parameters: all that the model trains, in its order, each with the gradient of this step.
+  ///   - number: the step's number among the optimizer's own, from 1: updates that take a step's place do not count.
+  ///   - learningRate: of this step.
+  ///   - context: what computes.
   func step(_ parameters: [any Parameter], number: Int, learningRate: Double, context: ComputeContext)
 }
 
@@ -22,5 +26,8 @@ extension Optimizer {
 
 /// Which optimizer trains.
 public enum OptimizerKind: String, Sendable, CaseIterable, Codable {
-  case sgd, adamw
+  /// Stochastic gradient descent with momentum: `SGD`.
+  case sgd
+  /// Adam with decoupled weight decay: `AdamW`.
+  case adamw
 }

@@ -2,9 +2,12 @@ import EspalierCore
 
 /// Stochastic gradient descent with momentum and weight decay, as PyTorch's: g += wd * w; v = mu * v + g; w -= lr * v.
 public struct SGD: Optimizer {
+  /// Fraction of the velocity that stays, a step (mu).
   public let momentum: Float
+  /// Is multiplied with a weight and added to its gradient (wd).
   public let weightDecay: Float
 
+  /// SGD with momentum and weight decay.
   public init(momentum: Float = 0.9, weightDecay: Float = 1e-4) {
     self.momentum = momentum
     self.weightDecay = weightDecay

@@ -4,6 +4,7 @@ import Foundation
 public struct Comparison: Sendable {
   /// One run's part: what its `result.json` says.
   public struct Cell: Sendable, Decodable {
+    /// Top-1 as a fraction; wall time of the steps.
     public let testAccuracy, trainSeconds: Double
     let stepMsMedian: Double
     let peakRssBytes, nnz: Int
@@ -15,21 +16,27 @@ public struct Comparison: Sendable {
 
   /// A method at a sparsity, over its seeds.
   public struct Row: Sendable, Encodable {
+    /// The method's name.
     public let method: String
+    /// Fraction of the weights that are absent.
     public let sparsity: Double
     /// Top-1 on the test set after the last epoch, as a fraction.
     public let accuracyMean: Double
     /// Of a sample (n - 1); nil for fewer than two runs.
     public let accuracySd: Double?
+    /// The seeds of the runs, in their order.
     public let seeds: [UInt64]
     /// Seeds whose runs diverged, and are in no mean.
     public let divergedSeeds: [UInt64]
+    /// Top-1 of each run, as a fraction, in the order of `seeds`.
     public let accuracies: [Double]
     /// Means over the seeds.
     public let trainSeconds, stepMsMedian, trainFlopsRatio: Double
     /// The largest of the runs'.
     public let peakRssBytes: Int
+    /// Active connections of the last run.
     public let nnz: Int
+    /// Fraction of possible connections that were ever active; nil where unknown.
     public let explorationRate: Double?
 
     /// The row of some runs; nil where there is none that ended.
@@ -79,11 +86,14 @@ public struct Comparison: Sendable {
     }
   }
 
+  /// The page's heading.
   public let title: String
+  /// One for each method and sparsity.
   public let rows: [Row]
   /// Whether any run was on made-up images.
   public let isSynthetic: Bool
 
+  /// A comparison of these rows.
   public init(title: String, rows: [Row], isSynthetic: Bool = false) {
     self.title = title
     self.rows = rows

@@ -10,6 +10,7 @@ import EspalierData
 public final class SafetensorsFile: Sendable {
   /// One tensor of the file.
   public struct Entry: Sendable, Equatable {
+    /// The type of its numbers.
     public let type: SafetensorsType
     /// Empty for a scalar; dimensions may be zero.
     public let shape: [Int]
@@ -17,6 +18,7 @@ public final class SafetensorsFile: Sendable {
     public let byteRange: Range<Int>
   }
 
+  /// Where the file lies.
   public let path: String
   /// The texts under `__metadata__`; empty where there are none.
   public let metadata: [String: String]

@@ -3,18 +3,31 @@
 /// Declared in the official library's order, which sorts the tensors of a file: by width, then as below.
 /// Source: the format's description and `Dtype` in github.com/huggingface/safetensors.
 public enum SafetensorsType: String, Sendable, CaseIterable {
+  /// One byte, 0 or 1.
   case bool = "BOOL"
+  /// Unsigned, 8 bits.
   case uint8 = "U8"
+  /// Signed, 8 bits.
   case int8 = "I8"
+  /// Signed, 16 bits.
   case int16 = "I16"
+  /// Unsigned, 16 bits.
   case uint16 = "U16"
+  /// IEEE 754 half precision.
   case float16 = "F16"
+  /// The upper half of a single-precision number.
   case bfloat16 = "BF16"
+  /// Signed, 32 bits.
   case int32 = "I32"
+  /// Unsigned, 32 bits.
   case uint32 = "U32"
+  /// IEEE 754 single precision.
   case float32 = "F32"
+  /// IEEE 754 double precision.
   case float64 = "F64"
+  /// Signed, 64 bits.
   case int64 = "I64"
+  /// Unsigned, 64 bits.
   case uint64 = "U64"
 
   /// Bytes of one element.

@@ -13,8 +13,11 @@ public struct SafetensorsWriter {
     /// Takes the next bytes of a tensor; they need to live only for the call.
     public typealias Sink = (UnsafeRawBufferPointer) throws -> Void
 
+    /// The tensor's name.
     public let name: String
+    /// The type of its numbers.
     public let type: SafetensorsType
+    /// Its dimensions, outermost first.
     public let shape: [Int]
     fileprivate let write: (Sink) throws -> Void
 

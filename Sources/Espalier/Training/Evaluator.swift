@@ -9,7 +9,13 @@ public struct Evaluator {
   /// From 100 classes up.
   private let countsTopFive: Bool
 
-  /// - Parameter split: what to evaluate on; by default the test images.
+  /// - Parameters:
+  ///   - dataset: whose images, and how many classes, there are.
+  ///   - split: what to evaluate on; by default the test images.
+  ///   - normalization: as in training.
+  ///   - spec: the model's description.
+  ///   - batchSize: samples of one forward pass; results do not depend on it.
+  ///   - context: what computes.
   /// - Throws: `EspalierError.usage` where the data set's classes or images do not fit the model.
   public init(
     dataset: ImageDataset, split: ImageSplit? = nil, normalization: Normalization, spec: ModelSpec,

@@ -4,8 +4,11 @@ import EspalierTopology
 
 /// Trains a model: data, forward, backward, then the optimizer or, on an update step, the topology.
 public final class Trainer {
+  /// The model that is trained, in place.
   public let model: Model
+  /// The options in steps.
   public let timetable: TrainingTimetable
+  /// How far training has come.
   public internal(set) var progress = TrainingProgress()
   let options: TrainingOptions
   let context: ComputeContext
@@ -21,7 +24,13 @@ public final class Trainer {
   private let validator: Evaluator?
 
   /// - Parameters:
+  ///   - model: is trained in place.
+  ///   - dataset: trained and tested on; its images are padded, and a single channel repeated, to fit the model.
+  ///   - normalization: of the pixels.
+  ///   - options: how to train.
   ///   - updater: moves connections; nil for a fixed topology.
+  ///   - updateMode: what happens to the optimizer's step in an update.
+  ///   - context: the one that the model's memory belongs to.
   /// - Throws: `EspalierError.usage` for options out of range or a data set that does not fit the model.
   public init(
     model: Model, dataset: ImageDataset, normalization: Normalization, options: TrainingOptions,
@@ -54,11 +63,13 @@ public final class Trainer {
   }
 
   /// Trains to the end of the timetable and tells nobody on the way.
+  @discardableResult
   public func run() throws -> TrainingResult { try run(observer: NoObserver()) }
 
   /// Trains from where `progress` stands to the end of the timetable, or until the observer wants a stop.
   ///
   /// - Throws: `EspalierError.diverged` where a loss or a gradient is not finite; what the observer throws.
+  @discardableResult
   public func run(observer: some TrainingObserver) throws -> TrainingResult {
     // A run may have been stopped between an epoch's last step and its evaluation.
     if !isFinished, progress.step == endOfEpoch { try finishEpoch(observer) }

@@ -8,18 +8,25 @@ public struct StepRecord: Sendable {
   public let epoch: Double
   /// The batch's mean loss, before its update.
   public let trainLoss: Double
+  /// Top-1 on the batch, as a fraction, before its update.
   public let trainAccuracy: Double
+  /// The rate that the step took.
   public let learningRate: Double
+  /// Smoothed over the last steps.
   public let imagesPerSecond: Double
 }
 
 /// One layer's part in an update of the topology.
 public struct LayerUpdateRecord: Sendable, Encodable {
+  /// The layer's name, e.g. `features.0`.
   public let name: String
+  /// Active connections after the update.
   public let nnz: Int
   /// Inactive connections that the updater compared: GSE's subset; all of them where the whole gradient was streamed.
   public let candidates: Int
+  /// Connections that came.
   public let grown: Int
+  /// Connections that went.
   public let pruned: Int
   /// Outputs without a connection.
   public let emptyRows: Int
@@ -38,22 +45,30 @@ public struct UpdateRecord: Sendable {
   /// Time of the update itself: looking at the layers' gradients and moving connections, without the step's forward and backward pass;
   /// of updaters that move them after every step, this step's.
   public let seconds: Double
+  /// In the model's order.
   public let layers: [LayerUpdateRecord]
 
+  /// Active connections of all layers after the update.
   public var nnz: Int { layers.reduce(0) { $0 + $1.nnz } }
+  /// Connections that came, in all layers.
   public var grown: Int { layers.reduce(0) { $0 + $1.grown } }
 }
 
 /// One epoch, with the verdicts of the test set and of the held-out part of the training set.
 public struct EpochRecord: Sendable, Codable, Hashable {
+  /// Counted from 1.
   public let epoch: Int
+  /// Mean loss of the epoch's steps.
   public let trainLoss: Double
+  /// Mean loss on the test set, after the epoch.
   public let testLoss: Double
+  /// Top-1 on the test set, as a fraction.
   public let testAccuracy: Double
   /// From 100 classes up.
   public let testTop5Accuracy: Double?
   /// Where some images are held out.
   public let validationLoss: Double?
+  /// Top-1 on the held-out images, as a fraction.
   public let validationAccuracy: Double?
 
   package init(epoch: Int, trainLoss: Double, test: LossResult, validation: LossResult?) {
@@ -83,7 +98,9 @@ extension [EpochRecord] {
 public protocol TrainingObserver {
   /// After every step, so that progress can be shown; `isLogged` at the chosen interval.
   func didStep(_ record: StepRecord, isLogged: Bool) throws
+  /// After every update of the topology.
   func didUpdateTopology(_ record: UpdateRecord) throws
+  /// After every epoch, once it is evaluated.
   func didFinishEpoch(_ record: EpochRecord) throws
   /// Asked after every step: true ends the run before anything else happens, even an epoch's evaluation.
   var wantsStop: Bool { get }
@@ -93,7 +110,9 @@ public protocol TrainingObserver {
 
 extension TrainingObserver {
   public func didStep(_ record: StepRecord, isLogged: Bool) {}
+  /// Does nothing.
   public func didUpdateTopology(_ record: UpdateRecord) {}
+  /// Does nothing.
   public func didFinishEpoch(_ record: EpochRecord) {}
   public var wantsStop: Bool { false }
   public func mayCheckpoint(step: Int, endsEpoch: Bool) {}
@@ -105,9 +124,11 @@ struct NoObserver: TrainingObserver {}
 public struct TrainingResult: Sendable {
   /// Steps taken.
   public let steps: Int
+  /// Epochs of the whole run.
   public let epochs: Int
   /// Whether the run went to its end, its last evaluation included, rather than being stopped.
   public let isFinished: Bool
+  /// One record an evaluated epoch.
   public let history: [EpochRecord]
   /// Wall time of steps and updates with their data loading.
   public let trainSeconds: Double
@@ -115,14 +136,19 @@ public struct TrainingResult: Sendable {
   public let stepMillisecondsMedian: Double
   /// Median over the steps that moved connections; nil where there was none.
   public let updateMillisecondsMedian: Double?
+  /// Training samples a second of `trainSeconds`.
   public let imagesPerSecond: Double
   /// Floating-point operations a sample, averaged over the steps.
   public let trainFlopsPerSample: Double
   /// Fraction of all possible connections that were ever active; nil where counting them would have taken too much memory.
   public let explorationRate: Double?
+  /// Updates of the topology.
   public let updates: Int
 
+  /// Top-1 after the last evaluated epoch, as a fraction; 0 before any.
   public var testAccuracy: Double { history.last?.testAccuracy ?? 0 }
+  /// Mean loss after the last evaluated epoch; 0 before any.
   public var testLoss: Double { history.last?.testLoss ?? 0 }
+  /// Top-5 after the last evaluated epoch, from 100 classes up.
   public var testTop5Accuracy: Double? { history.last?.testTop5Accuracy }
 }

@@ -29,27 +29,36 @@ public struct TrainingOptions: Sendable, Hashable {
   /// and dropout's masks stay each batch's own). Steps, epochs and updates count such steps. An update of the topology looks at the
   /// gradients of the step's last batch.
   public var accumulate = 1
+  /// What moves the weights.
   public var optimizer = OptimizerKind.sgd
+  /// The rate after warm-up and before any decay.
   public var learningRate = 0.1
   /// SGD's; AdamW has no use for it.
   public var momentum = 0.9
+  /// SGD adds it times the weight to the gradient; AdamW shrinks weights by it.
   public var weightDecay = 1e-4
+  /// How the learning rate gets smaller.
   public var schedule = ScheduleKind.step
   /// nil: 0.025 of all epochs.
   public var warmupEpochs: Double?
   /// Epochs at which the learning rate drops to a tenth (`schedule` step); nil: at 0.4 and 0.6 of all.
   public var milestones: [Double]?
+  /// Part of each target that is spread over all classes, 0 ..< 1.
   public var labelSmoothing = 0.0
   /// Largest L2 norm of all gradients together; longer ones are shortened to it. nil: no limit.
   public var clipNorm: Double?
   /// Fraction of the training set that is held out for validation.
   public var validation = 0.0
+  /// Whether training images are shifted and mirrored at random.
   public var augments = false
+  /// Whether every epoch has an order of its own.
   public var shuffles = true
+  /// Keys everything random.
   public var seed: UInt64 = 0
   /// Steps between records of a step; nil: so that a run has some 1,000.
   public var logEvery: Int?
 
+  /// The defaults of the command line, but for the learning rate, which there follows from the model.
   public init(epochs: Int? = 10, maxSteps: Int? = nil) {
     self.epochs = epochs
     self.maxSteps = maxSteps
@@ -86,15 +95,20 @@ public struct TrainingOptions: Sendable, Hashable {
 
 /// The options of a run, in steps.
 public struct TrainingTimetable: Sendable, Hashable {
+  /// Steps that visit the training set once; a last incomplete one is left out.
   public let stepsPerEpoch: Int
   /// Steps that the run takes.
   public let steps: Int
   /// Steps that the schedules stretch over.
   public let horizon: Int
+  /// The rate of each step.
   public let learningRate: LearningRateSchedule
+  /// Steps between records of a step.
   public let logEvery: Int
 
-  /// - Parameter trainingSamples: those that are held out for validation among them.
+  /// - Parameters:
+  ///   - options: in epochs.
+  ///   - trainingSamples: of the data set, those that are held out for validation among them.
   /// - Throws: `EspalierError.usage` where the training set is smaller than a step's batches, or an option is out of range.
   public init(_ options: TrainingOptions, trainingSamples: Int) throws {
     try options.validate()

@@ -24,6 +24,7 @@ public struct TrainingProgress: Sendable, Codable, Hashable {
   /// nil for a fixed topology.
   package var topology: TopologySnapshot?
 
+  /// Before the first step.
   public init() {}
 }
 

@@ -2,6 +2,7 @@ import EspLayers
 
 /// A value on a tape.
 public struct Variable {
+  /// The numbers.
   public let value: Activations
   /// Where the tape recorded it; nil for a constant.
   let node: Int?
@@ -14,6 +15,7 @@ public struct Variable {
     self.node = node
   }
 
+  /// Of `value`.
   public var shape: ActivationShape { value.shape }
   /// Whether a gradient can flow into it.
   public var needsGradient: Bool { node != nil }
@@ -21,6 +23,7 @@ public struct Variable {
 
 /// A sparse layer during the backward pass, while its input and the gradient of its output are alive.
 public protocol GradientSite {
+  /// The layer's weights.
   var parameter: SparseParameter { get }
   /// The loss's gradient at the listed connections, active or not: gradients[k] for connection k of `connections`.
   func computeGradients(at connections: SparseStructure, into gradients: MeteredBuffer<Float>)
@@ -37,14 +40,17 @@ public protocol GradientSite {
 /// An operation's forward and backward stand side by side in `Operations/`. What an operation needs again is kept by its closure
 /// and freed as soon as the backward pass is done with it.
 public final class Tape {
+  /// What a pass is for.
   public enum Mode: Sendable, Hashable {
-    /// Batch statistics, dropout, recording. `step` keys dropout's masks.
+    /// Batch statistics, dropout, recording; `step` keys dropout's masks.
     case training(step: Int)
     /// Running statistics, no dropout, nothing recorded.
     case evaluation
   }
 
+  /// What the operations run on.
   public let context: ComputeContext
+  /// Training or evaluation.
   public let mode: Mode
   /// Is shown each sparse layer during the backward pass: how topology updates see gradients at chosen connections.
   public var gradientSiteVisitor: ((any GradientSite) throws -> Void)?
@@ -59,17 +65,22 @@ public final class Tape {
   }
   private var nodes: [Node] = []
 
+  /// An empty tape, for one pass.
   public init(context: ComputeContext, mode: Mode) {
     self.context = context
     self.mode = mode
   }
 
+  /// Whether operations are recorded.
   public var isTraining: Bool { mode != .evaluation }
 
   /// Puts an operation's result on the tape.
   ///
-  /// - Parameter backward: from the gradient of `value` (which it may overwrite where `isDisposable`) to the gradients of `inputs`, nil for one that needs none; it stores the
-  ///   gradients of the operation's parameters itself.
+  /// - Parameters:
+  ///   - value: what the operation made of `inputs`.
+  ///   - inputs: what gradients may flow to.
+  ///   - backward: from the gradient of `value` to the gradients of `inputs`, nil for one that needs none; it stores the gradients of the
+  ///     operation's parameters itself. It leaves the gradient that it is given as it is, unless that `isDisposable`.
   public func record(
     _ value: Activations, inputs: [Variable], backward: @escaping (Activations) throws -> [Activations?]
   ) -> Variable {

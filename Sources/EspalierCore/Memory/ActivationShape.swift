@@ -3,10 +3,15 @@
 /// `lanes` samples lie side by side, so that one weight multiplies `lanes` contiguous numbers. A vector has height and width 1. A sample
 /// of a transformer is several tokens, one vector each; others are one token.
 public struct ActivationShape: Sendable, Hashable {
+  /// Samples of the batch, padding not counted.
   public let samples: Int
+  /// Vectors a sample; 1 for images and plain vectors.
   public let tokens: Int
+  /// Channels, or features of a vector or token.
   public let channels: Int
+  /// Rows of an image; 1 for a vector.
   public let height: Int
+  /// Columns of an image; 1 for a vector.
   public let width: Int
   /// Samples a block: 1, 8, 16 or 32.
   public let lanes: Int

@@ -4,6 +4,7 @@ import Glibc
 ///
 /// A value with reference semantics for its numbers: copies share them.
 public struct Activations {
+  /// How the numbers lie.
   public let shape: ActivationShape
   var storage: ActivationStorage
   /// Of a gradient: its sums by channel, where the operation that made it took them on its way.
@@ -13,6 +14,7 @@ public struct Activations {
 
   /// The numbers, laid out as `ActivationShape` says.
   public var pointer: UnsafeMutablePointer<Float> { storage.pointer }
+  /// All of `shape.count` numbers, padding lanes included; valid while the value lives.
   public var buffer: UnsafeMutableBufferPointer<Float> {
     UnsafeMutableBufferPointer(start: pointer, count: shape.count)
   }
@@ -29,9 +31,28 @@ public struct Activations {
     (sample / shape.lanes * shape.tokens * shape.features + feature) * shape.lanes + sample % shape.lanes
   }
 
+  /// One number of a sample (channel-major; token by token).
   public subscript(sample sample: Int, feature feature: Int) -> Float {
     get { buffer[offset(sample: sample, feature: feature)] }
     nonmutating set { buffer[offset(sample: sample, feature: feature)] = newValue }
+  }
+}
+
+extension ComputeContext {
+  /// Activations with `number` in each place, and zero in the lanes that pad the last block.
+  ///
+  /// - Parameter number: of a sample's feature (channel-major; token by token).
+  public func activations(
+    _ shape: ActivationShape, number: (_ sample: Int, _ feature: Int) throws -> Float
+  ) rethrows -> Activations {
+    let result = pool.activations(shape)
+    result.buffer.update(repeating: 0)
+    for sample in 0..<shape.samples {
+      for feature in 0..<shape.tokens * shape.features {
+        result[sample: sample, feature: feature] = try number(sample, feature)
+      }
+    }
+    return result
   }
 }
 
@@ -54,6 +75,7 @@ public final class ActivationPool {
   private let meter: AllocationMeter
   private var free: [Int: [UnsafeMutablePointer<Float>]] = [:]
 
+  /// An empty pool; `meter` counts what it asks of the system.
   public init(meter: AllocationMeter) { self.meter = meter }
 
   deinit {

@@ -8,11 +8,14 @@ import Synchronization
 public struct WeightSite: Sendable, Hashable {
   /// The layer's name, e.g. `features.0`.
   public let layer: String
+  /// Outputs, or output channels (r).
   public let rows: Int
+  /// Inputs: channels * kernel height * width (c).
   public let columns: Int
   /// Number of active connections.
   public let connections: Int
 
+  /// A layer of this size with so many active connections.
   public init(layer: String, rows: Int, columns: Int, connections: Int) {
     self.layer = layer
     self.rows = rows
@@ -31,7 +34,20 @@ public struct WeightSite: Sendable, Hashable {
 
 /// What a counted buffer is for.
 public enum AllocationTag: String, Sendable, CaseIterable {
-  case structure, values, gradient, optimizer, candidates, selection, transfer
+  /// Row starts, column indices and the permutation that transposes them.
+  case structure
+  /// Weights, and those in transposed order.
+  case values
+  /// The gradient at active connections.
+  case gradient
+  /// What an optimizer or an updater keeps of each connection.
+  case optimizer
+  /// Connections that an update examines, their gradients, and what they were drawn from.
+  case candidates
+  /// What chooses among connections, and moves them.
+  case selection
+  /// On the way from or to a file.
+  case transfer
   /// Biases and norm parameters: one number an output.
   case vector
   /// Weights of the methods that are dense by nature; the rule does not hold for them.
@@ -44,9 +60,13 @@ public enum AllocationTag: String, Sendable, CaseIterable {
 public final class AllocationMeter: Sendable {
   /// A weight-side buffer that broke the rule.
   public struct Violation: Sendable, Hashable, CustomStringConvertible {
+    /// What the buffer is for.
     public let tag: AllocationTag
+    /// The layer that it belongs to.
     public let site: WeightSite
+    /// Its number of elements.
     public let elements: Int
+    /// How many the rule allows.
     public let allowed: Int
 
     public var description: String {
@@ -56,13 +76,19 @@ public final class AllocationMeter: Sendable {
 
   /// A moment's counts. Sizes in bytes.
   public struct Reading: Sendable {
+    /// What weight-side buffers take now.
     public internal(set) var weightBytes = 0
+    /// The most that they took at any moment.
     public internal(set) var peakWeightBytes = 0
+    /// The largest of them so far.
     public internal(set) var largestWeightBuffer = 0
+    /// What activations and workspaces take now, those kept for reuse among them.
     public internal(set) var activationBytes = 0
+    /// The most that they took at any moment.
     public internal(set) var peakActivationBytes = 0
     /// Number of buffers asked of the system so far.
     public internal(set) var allocations = 0
+    /// Weight-side buffers that broke the rule.
     public internal(set) var violations: [Violation] = []
   }
 
@@ -70,8 +96,10 @@ public final class AllocationMeter: Sendable {
   public let gamma: Double
   private let state = Mutex(Reading())
 
+  /// A meter that has counted nothing.
   public init(gamma: Double = 1) { self.gamma = gamma }
 
+  /// The counts as they are now.
   public var reading: Reading { state.withLock { $0 } }
 
   /// Throws what broke the rule, if anything did.

@@ -3,7 +3,9 @@
 /// Aligned to a cache line; freed with the last reference. Elements start undefined unless `zeros` made it. `pointer` is valid as long as the
 /// buffer lives: a function that uses nothing but the pointer of a local buffer extends its lifetime (`withExtendedLifetime`).
 public final class MeteredBuffer<Element: BitwiseCopyable> {
+  /// The first element; valid while the buffer lives.
   public let pointer: UnsafeMutablePointer<Element>
+  /// Number of elements.
   public let count: Int
   private let bytes: Int
   private let tag: AllocationTag
@@ -26,8 +28,10 @@ public final class MeteredBuffer<Element: BitwiseCopyable> {
     meter.freed(bytes: bytes, tag: tag)
   }
 
+  /// All elements; valid while the buffer lives.
   public var buffer: UnsafeMutableBufferPointer<Element> { UnsafeMutableBufferPointer(start: pointer, count: count) }
 
+  /// One element, range-checked.
   public subscript(_ index: Int) -> Element {
     get {
       precondition(index >= 0 && index < count)

@@ -2,18 +2,22 @@ import EspLayers
 
 /// The trained and running state of a batch normalisation over `channels` channels.
 public final class BatchNormState {
+  /// Prefix of its parameters' names.
   public let name: String
   /// gamma, starts at one.
   public let scale: VectorParameter
   /// beta, starts at zero.
   public let shift: VectorParameter
+  /// [channels], starts at zero.
   public let runningMean: MeteredBuffer<Float>
   /// Unbiased, as PyTorch keeps it.
   public let runningVariance: MeteredBuffer<Float>
   /// Weight of a new batch in the running statistics.
   public static let momentum: Float = 0.1
+  /// Is added to the variance.
   public static let epsilon: Float = 1e-5
 
+  /// A norm that scales by one, shifts by zero and has seen no batch.
   public init(name: String, channels: Int, meter: AllocationMeter) {
     self.name = name
     scale = VectorParameter(name: name + ".weight", count: channels, value: 1, meter: meter)
@@ -23,6 +27,7 @@ public final class BatchNormState {
     runningVariance.buffer.update(repeating: 1)
   }
 
+  /// Number of channels.
   public var channels: Int { scale.count }
 
   fileprivate func updateRunningStatistics(mean: UnsafePointer<Float>, variance: UnsafePointer<Float>, count: Int) {

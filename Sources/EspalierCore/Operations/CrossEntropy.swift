@@ -6,10 +6,12 @@ public struct LossResult: Sendable {
   public let total: Double
   /// Samples whose largest logit is the label's.
   public let correct: Int
+  /// Number of samples.
   public let samples: Int
   /// Samples whose label is among the five largest logits, where that was counted.
   public let correctInTopFive: Int?
 
+  /// Sums over a batch, or over several.
   public init(total: Double, correct: Int, samples: Int, correctInTopFive: Int? = nil) {
     self.total = total
     self.correct = correct
@@ -17,6 +19,7 @@ public struct LossResult: Sendable {
     self.correctInTopFive = correctInTopFive
   }
 
+  /// Mean of the samples' losses.
   public var mean: Double { total / Double(samples) }
   /// Top-1, as a fraction.
   public var accuracy: Double { Double(correct) / Double(samples) }
@@ -30,6 +33,7 @@ extension ComputeContext {
   /// - Parameters:
   ///   - logits: [samples, classes]
   ///   - labels: [samples], each below the number of classes
+  ///   - labelSmoothing: e, 0 ..< 1.
   ///   - gradient: receives the gradient of the mean loss, if given.
   public func softmaxCrossEntropy(
     _ logits: Activations, labels: UnsafeBufferPointer<UInt32>, labelSmoothing: Float = 0, gradient: Activations? = nil
@@ -46,6 +50,7 @@ extension ComputeContext {
   /// Samples whose label is among the k largest logits; of equal logits those of lower classes come first.
   ///
   /// - Parameters:
+  ///   - k: above 0.
   ///   - logits: [samples, classes]
   ///   - labels: [samples], each below the number of classes
   public func countCorrect(amongLargest k: Int, _ logits: Activations, labels: UnsafeBufferPointer<UInt32>) -> Int {

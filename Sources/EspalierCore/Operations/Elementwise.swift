@@ -30,8 +30,12 @@ extension Tape {
 
   /// Inverted dropout: zero with `probability`, else x / (1 - probability); the identity in evaluation.
   ///
-  /// - Parameter index: the layer's number among the model's dropouts: with the step and the random seed it fixes the mask, which is
-  ///   drawn again in backward instead of being kept.
+  /// - Parameters:
+  ///   - x: of any shape.
+  ///   - probability: 0 ..< 1.
+  ///   - index: the layer's number among the model's dropouts: with the step and the random seed it fixes the mask, which is drawn again
+  ///     in backward instead of being kept.
+  ///   - random: draws the mask.
   public func dropout(_ x: Variable, probability: Float, index: Int, random: CounterRandom) -> Variable {
     guard case .training(let step) = mode, probability > 0 else { return x }
     let context = context

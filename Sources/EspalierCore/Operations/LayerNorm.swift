@@ -2,19 +2,23 @@ import EspLayers
 
 /// The trained state of a layer normalisation over `channels` channels.
 public final class LayerNormState {
+  /// Prefix of its parameters' names.
   public let name: String
   /// Starts at one.
   public let scale: VectorParameter
   /// Starts at zero.
   public let shift: VectorParameter
+  /// Is added to the variance.
   public static let epsilon: Float = 1e-5
 
+  /// A norm that scales by one and shifts by zero.
   public init(name: String, channels: Int, meter: AllocationMeter) {
     self.name = name
     scale = VectorParameter(name: name + ".weight", count: channels, value: 1, meter: meter)
     shift = VectorParameter(name: name + ".bias", count: channels, meter: meter)
   }
 
+  /// Number of features that are normalised together.
   public var channels: Int { scale.count }
 }
 

@@ -2,18 +2,24 @@ import EspLayers
 
 /// How stored bytes become a network's input.
 public struct ImagePacking: Sendable {
+  /// Channels of an image as stored.
   public let sourceChannels: Int
+  /// Rows of an image as stored.
   public let sourceHeight: Int
+  /// Columns of an image as stored.
   public let sourceWidth: Int
   /// Of the network: equal to the source's, or the source has one and it is repeated.
   public let channels: Int
   /// Of the network: at least the source's; the image is centred in zeros.
   public let height: Int
+  /// Columns of the result.
   public let width: Int
   /// By network channel, after division by 255.
   public let mean: [Float]
+  /// Each channel's standard deviation, above zero.
   public let deviation: [Float]
 
+  /// How stored images become a model's input.
   public init(
     sourceChannels: Int, sourceHeight: Int, sourceWidth: Int, channels: Int, height: Int, width: Int, mean: [Float],
     deviation: [Float]
@@ -37,12 +43,16 @@ public struct ImagePacking: Sendable {
 public struct ImagePlacement: Sendable, Equatable {
   fileprivate let placement: esp_placement
 
+  /// An image shifted by so many pixels and then, perhaps, mirrored.
   public init(shiftY: Int16 = 0, shiftX: Int16 = 0, flip: Bool = false) {
     placement = esp_placement(shift_y: shiftY, shift_x: shiftX, flip: flip ? 1 : 0)
   }
 
+  /// Pixels downwards.
   public var shiftY: Int16 { placement.shift_y }
+  /// Pixels to the right.
   public var shiftX: Int16 { placement.shift_x }
+  /// Whether left and right change places.
   public var flip: Bool { placement.flip != 0 }
 
   public static func == (a: Self, b: Self) -> Bool {
@@ -56,7 +66,9 @@ extension ComputeContext {
   ///
   /// - Parameters:
   ///   - images: [count, source channels, source height, source width], one byte a pixel.
+  ///   - indices: which images, in which order.
   ///   - placements: one an image, or empty for none.
+  ///   - packing: sizes and normalisation.
   public func pack(
     images: UnsafeBufferPointer<UInt8>, indices: [UInt32], placements: [ImagePlacement], packing: ImagePacking
   ) -> Activations {
@@ -71,7 +83,11 @@ extension ComputeContext {
 
   /// The images at `indices`, whose numbers are taken as they are: padded with zeros and placed.
   ///
-  /// - Parameter images: [count, source channels, source height, source width].
+  /// - Parameters:
+  ///   - images: [count, source channels, source height, source width].
+  ///   - indices: which images, in which order.
+  ///   - placements: one an image, or empty for none.
+  ///   - packing: sizes; its normalisation is not used.
   public func pack(
     normalized images: UnsafeBufferPointer<Float>, indices: [UInt32], placements: [ImagePlacement],
     packing: ImagePacking

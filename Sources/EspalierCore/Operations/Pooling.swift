@@ -2,11 +2,17 @@ import EspLayers
 
 /// A pooling window: size, stride and padding in pixels.
 public struct PoolGeometry: Sendable, Hashable {
+  /// Pixels along each side of a window.
   public let kernel: Int
+  /// Pixels from one window to the next, both ways.
   public let stride: Int
+  /// Pixels around the image that windows may overlap.
   public let padding: Int
 
-  /// - Parameter stride: the kernel's size where nil, as in PyTorch.
+  /// - Parameters:
+  ///   - kernel: pixels along each side of a window.
+  ///   - stride: the kernel's size where nil, as in PyTorch.
+  ///   - padding: at most half of the kernel.
   public init(kernel: Int, stride: Int? = nil, padding: Int = 0) {
     self.kernel = kernel
     self.stride = stride ?? kernel

@@ -2,11 +2,16 @@ import EspSparseConv
 
 /// How a convolution's kernel moves: size, stride and zero padding, in pixels.
 public struct ConvolutionGeometry: Sendable, Hashable {
+  /// Rows of the kernel.
   public let kernelHeight: Int
+  /// Columns of the kernel.
   public let kernelWidth: Int
+  /// Pixels from one window to the next, both ways.
   public let stride: Int
+  /// Zeros around the image.
   public let padding: Int
 
+  /// A kernel of its own height and width.
   public init(kernelHeight: Int, kernelWidth: Int, stride: Int = 1, padding: Int = 0) {
     self.kernelHeight = kernelHeight
     self.kernelWidth = kernelWidth

@@ -2,8 +2,11 @@ import EspLayers
 
 /// A layer that takes each token by itself.
 public enum TokenLink {
+  /// Normalisation over a token's features.
   case norm(LayerNormState)
+  /// y = W x + b.
   case linear(weight: SparseParameter, bias: VectorParameter?)
+  /// x * Phi(x), with the normal distribution's Phi.
   case gelu
 }
 

@@ -6,6 +6,7 @@ import Foundation
 /// With j = 0 ..< channels / 4 and omega_j = 10000^(-j / (channels / 4 - 1)), the channels are sin(column * omega), cos(column * omega),
 /// sin(row * omega), cos(row * omega), a quarter each (Beyer, Zhai, Kolesnikov 2022, arXiv 2205.01580).
 public final class PositionEmbedding {
+  /// Features a token, a multiple of 4; rows and columns of the grid of tokens.
   public let channels, height, width: Int
   /// [height, width, channels]
   let values: MeteredBuffer<Float>

@@ -19,6 +19,7 @@ public struct LayerActivity {
   /// [rows]
   public let outputs: MeteredBuffer<Double>
 
+  /// Sums that were taken elsewhere.
   public init(inputs: MeteredBuffer<Double>, outputs: MeteredBuffer<Double>) {
     self.inputs = inputs
     self.outputs = outputs

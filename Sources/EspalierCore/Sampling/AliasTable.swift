@@ -2,6 +2,7 @@ import EspSampling
 
 /// Draws numbers of a distribution in O(1) each: the alias method (Vose, IEEE TSE 17(9), 1991).
 public final class AliasTable {
+  /// Numbers are drawn from 0 ..< count.
   public let count: Int
   private let threshold: MeteredBuffer<Double>
   private let alias: MeteredBuffer<UInt32>
@@ -23,14 +24,18 @@ public final class AliasTable {
 
 /// Where the two ends of a drawn connection come from; nil draws uniformly.
 public struct ConnectionDistribution {
+  /// Draws rows; nil: uniformly.
   public let outputs: AliasTable?
+  /// Draws columns; nil: uniformly.
   public let inputs: AliasTable?
 
+  /// Rows from `outputs`, columns from `inputs`, independently.
   public init(outputs: AliasTable?, inputs: AliasTable?) {
     self.outputs = outputs
     self.inputs = inputs
   }
 
+  /// All connections alike.
   public static var uniform: ConnectionDistribution { ConnectionDistribution(outputs: nil, inputs: nil) }
 
   /// Calls `body` with both tables as kernels take them, null for uniform.

@@ -6,23 +6,36 @@ import EspSampling
 public struct CounterRandom: Sendable, Hashable {
   /// What a stream's numbers are for. Raw values are part of every run's identity: never renumber.
   public enum Purpose: UInt32, Sendable {
+    /// A layer's first structure.
     case topology = 1
+    /// A layer's first weights.
     case weights = 2
+    /// A layer's first biases.
     case biases = 3
+    /// Connections that an update examines.
     case candidates = 4
+    /// The order of samples; which of them are held out.
     case shuffle = 5
+    /// Placements of images.
     case augmentation = 6
+    /// Dropout's masks.
     case dropout = 7
+    /// Connections that grow at random.
     case growth = 8
+    /// Images that are made up.
     case syntheticData = 9
+    /// GraEst's signs.
     case signs = 10
+    /// DeepR's signs of new connections.
     case rewiring = 11
+    /// DeepR's noise and new weights of SET's original rule.
     case noise = 12
   }
 
   /// The seed that the user chose.
   public let seed: UInt64
 
+  /// All streams of a seed.
   public init(seed: UInt64) { self.seed = seed }
 
   /// One stream of numbers, numbered from 0.

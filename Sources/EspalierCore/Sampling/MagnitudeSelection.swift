@@ -2,9 +2,12 @@ import EspSampling
 
 /// Numbers that compete in a selection, on behalf of one layer.
 public struct SelectionScores {
+  /// The numbers; their owner must outlive the selection.
   public let values: UnsafeBufferPointer<Float>
+  /// The layer whose memory the choice counts as.
   public let site: WeightSite
 
+  /// Scores of one layer.
   public init(_ values: UnsafeBufferPointer<Float>, site: WeightSite) {
     self.values = values
     self.site = site
@@ -18,11 +21,13 @@ public struct Selected {
   /// How many of `indices` count.
   public var count: Int
 
+  /// The first `count` of `indices`.
   public init(indices: MeteredBuffer<UInt32>, count: Int) {
     self.indices = indices
     self.count = count
   }
 
+  /// The indices that count; valid while `indices` lives.
   public var buffer: UnsafeBufferPointer<UInt32> {
     UnsafeBufferPointer(start: UnsafePointer(indices.pointer), count: count)
   }
@@ -30,11 +35,28 @@ public struct Selected {
 
 /// Exact top-k by magnitude over one or more layers; ties go to the first in order of (layer, index), NaN counts as the largest.
 public struct MagnitudeSelection {
-  public enum Order: Sendable { case largest, smallest }
+  /// Which end of the order is chosen.
+  public enum Order: Sendable {
+    /// Those of the largest magnitude.
+    case largest
+    /// Those of the smallest magnitude.
+    case smallest
+  }
 
   private let meter: AllocationMeter
 
+  /// A selection whose memory `meter` counts.
   public init(meter: AllocationMeter) { self.meter = meter }
+
+  /// The indices of the k largest or smallest of one layer's scores.
+  ///
+  /// - Precondition: 0 <= k <= number of scores.
+  /// - Complexity: O(number of scores), whatever their values.
+  public func select(_ k: Int, _ order: Order, of scores: MeteredBuffer<Float>, site: WeightSite) -> Selected {
+    withExtendedLifetime(scores) {
+      select(k, order, of: [SelectionScores(UnsafeBufferPointer(scores.buffer), site: site)])[0]
+    }
+  }
 
   /// For each of `scores` the indices of those among the k largest or smallest of all.
   ///

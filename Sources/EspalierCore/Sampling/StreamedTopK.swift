@@ -17,8 +17,10 @@ public final class StreamedTopK {
   /// The gradient at the active connections, as far as it has been shown.
   public let activeGradients: MeteredBuffer<Float>
 
-  /// - Parameter k: how many to find; where fewer connections are inactive, or the rule that keeps memory sparse allows no buffer for
-  ///   twice as many, as many as that.
+  /// - Parameters:
+  ///   - k: how many to find; where fewer connections are inactive, or the rule that keeps memory sparse allows no buffer for twice as
+  ///     many, as many as that.
+  ///   - matrix: the layer whose gradient will be shown.
   public init(_ k: Int, of matrix: SparseMatrix) {
     structure = matrix.structure
     site = matrix.site

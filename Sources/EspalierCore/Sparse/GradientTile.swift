@@ -1,10 +1,13 @@
 /// The loss's gradient at every connection, active or not, of some rows of a layer.
 public struct GradientTile {
+  /// Which rows (outputs) of the layer these are.
   public let rows: Range<Int>
+  /// All inputs of the layer.
   public let columns: Int
   /// [rows, columns], valid while the tile is shown.
   public let gradients: UnsafeBufferPointer<Float>
 
+  /// A tile; `gradients` stays the caller's.
   public init(rows: Range<Int>, columns: Int, gradients: UnsafeBufferPointer<Float>) {
     self.rows = rows
     self.columns = columns

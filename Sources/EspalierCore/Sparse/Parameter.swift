@@ -17,6 +17,7 @@ public protocol Parameter: AnyObject {
 /// A bias or norm parameter: a short vector, one number an output. Weights of dense methods, too.
 public final class VectorParameter: Parameter {
   public let name: String
+  /// The numbers.
   public let values: MeteredBuffer<Float>
   public let gradient: MeteredBuffer<Float>
   public var optimizerState: [MeteredBuffer<Float>] = []
@@ -50,6 +51,7 @@ public final class VectorParameter: Parameter {
 
 /// A sparse layer's weights: matrix, gradient at the active connections, optimizer state; one number a connection each.
 public final class SparseParameter: Parameter {
+  /// Structure and values.
   public let matrix: SparseMatrix
   /// The layer's number among the model's sparse layers: keys its random streams.
   public let index: Int
@@ -59,6 +61,7 @@ public final class SparseParameter: Parameter {
   /// start with zero.
   public var topologyState: [MeteredBuffer<Float>] = []
 
+  /// The weights of the model's sparse layer number `index`, gradient zero.
   public init(matrix: SparseMatrix, index: Int) {
     self.matrix = matrix
     self.index = index

@@ -4,12 +4,16 @@
 /// layer. Values change in place (through `withMutableValues`, which keeps the transposed copy honest); the structure
 /// changes through `apply` alone.
 public final class SparseMatrix {
+  /// The layer's name, e.g. `features.0`.
   public let name: String
+  /// Kernel height * width of a convolution; 1 of a linear layer.
   public let taps: Int
+  /// Which connections are active.
   public private(set) var structure: SparseStructure
   private var transposed: TransposedStructure
   package private(set) var values: MeteredBuffer<Float>
   private var version = 0
+  /// Counts its memory.
   public let meter: AllocationMeter
 
   /// A matrix with zero values.
@@ -25,7 +29,9 @@ public final class SparseMatrix {
     transposed = TransposedStructure(of: structure, taps: taps, site: site, meter: meter)
   }
 
+  /// Outputs, or output channels.
   public var rows: Int { structure.rows }
+  /// Inputs: channels * taps.
   public var columns: Int { structure.columns }
   /// Number of active connections (nnz).
   public var count: Int { structure.count }

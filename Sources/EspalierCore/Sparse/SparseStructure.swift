@@ -5,7 +5,9 @@ import EspSparseMatmul
 ///
 /// Serves as the structure of a layer's weights and as a set of candidate or grown connections.
 public final class SparseStructure {
+  /// Outputs, or output channels.
   public let rows: Int
+  /// Inputs: channels * kernel height * width.
   public let columns: Int
   /// [rows + 1]
   public let rowStarts: MeteredBuffer<UInt64>

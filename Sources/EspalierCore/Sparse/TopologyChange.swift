@@ -13,6 +13,7 @@ public struct TopologyChange {
   /// The weight that each grown connection starts with; nil: zero.
   public let grownValues: MeteredBuffer<Float>?
 
+  /// A change of one layer.
   public init(
     pruned: MeteredBuffer<UInt32>, prunedCount: Int, grown: SparseStructure,
     grownGradients: MeteredBuffer<Float>? = nil, grownValues: MeteredBuffer<Float>? = nil
@@ -24,6 +25,7 @@ public struct TopologyChange {
     self.grownValues = grownValues
   }
 
+  /// How many connections come.
   public var grownCount: Int { grown.count }
 }
 
@@ -51,7 +53,11 @@ public struct Remap {
 extension SparseStructure {
   /// The structure without the pruned and with the grown connections, and the remap, by a merge in O(nnz + rows).
   ///
-  /// - Parameter site: the layer that the memory is for, where it is not this structure's own.
+  /// - Parameters:
+  ///   - change: what goes and what comes.
+  ///   - name: the layer's.
+  ///   - site: the layer that the memory is for, where it is not this structure's own.
+  ///   - meter: counts the memory.
   /// - Throws: `EspalierError.invariant` where a grown connection is active already.
   public func applying(
     _ change: TopologyChange, name: String, site: WeightSite? = nil, meter: AllocationMeter

@@ -2,7 +2,9 @@ import Foundation
 
 /// An image that could not be decoded, and why.
 public struct DamagedImage: Sendable, Hashable {
+  /// Where the file lies.
   public let path: String
+  /// What is wrong with it, in words.
   public let reason: String
 }
 

@@ -7,6 +7,7 @@ public struct PictureRequest: Sendable {
   public enum Transform: Sendable {
     /// A random one in that epoch, mirrored half of the time where `flips`.
     case random(RandomResizedCrop, flips: Bool, epoch: Int, CounterRandom)
+    /// The middle of the picture, the same every time.
     case centre
   }
 
@@ -14,17 +15,24 @@ public struct PictureRequest: Sendable {
   public enum Damage: Sendable {
     /// The next one of its split that can be decoded takes its place, at most `PictureRequest.replacements` further.
     case replace
+    /// The batch is smaller by that picture.
     case leaveOut
   }
 
+  /// How many pictures are tried in a damaged one's place.
   public static let replacements = 100
 
+  /// Where the pictures are.
   public let split: ImageSplit
+  /// Which pictures make which batch.
   public let batches: SampleOrder.Batches
   /// Number of the first batch that is made.
   public let first: Int
+  /// Which part of a picture is taken.
   public let transform: Transform
+  /// Size of the result in pixels.
   public let size: PictureSize
+  /// What happens where a picture cannot be decoded.
   public let damage: Damage
 
   /// - Precondition: the split's images lie in files.
@@ -49,6 +57,7 @@ public struct PictureBatch {
   public let slots: [UInt32]
   /// For each of them, the index in the split and whether to mirror it.
   public let samples: [UInt32]
+  /// Whether each picture is to be mirrored.
   public let flips: [Bool]
 }
 
@@ -60,8 +69,10 @@ public final class PictureBatches {
   private var position: Int
 
   /// - Parameters:
-  ///   - workers: at least 1.
+  ///   - request: which pictures, and what becomes of them.
+  ///   - workers: threads, at least 1.
   ///   - ahead: batches that are kept, the one in use among them; nil: 4, or fewer where those would take more than 256 MiB.
+  ///   - instructionSet: whose kernels bring pictures to size.
   /// - Throws: `EspalierError.input` where there is no memory for them.
   public init(_ request: PictureRequest, workers: Int, ahead: Int? = nil, instructionSet: InstructionSet) throws {
     precondition(workers > 0)

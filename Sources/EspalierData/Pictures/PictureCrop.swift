@@ -32,6 +32,7 @@ public struct RandomResizedCrop: Sendable, Hashable {
   /// Of width to height.
   public var ratio = 3.0 / 4...4.0 / 3
 
+  /// The crop that ImageNet models are trained with.
   public init() {}
 
   /// Numbers of the stream that are set aside for each picture: four a trial, then the flip.
@@ -101,8 +102,10 @@ package enum CentreCrop {
 
 /// The size of a model's input, in pixels.
 public struct PictureSize: Sendable, Hashable {
+  /// Pixels.
   public let height, width: Int
 
+  /// `height` rows of `width` pixels.
   public init(height: Int, width: Int) {
     self.height = height
     self.width = width

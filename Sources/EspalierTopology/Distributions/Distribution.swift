@@ -2,14 +2,18 @@ import EspalierCore
 
 /// The dense form of a layer whose weights are sparse.
 public struct SparseLayerShape: Sendable, Hashable {
+  /// The layer's name, e.g. `features.0`.
   public let name: String
   /// Outputs, or output channels.
   public let rows: Int
   /// Input channels of a convolution, inputs of a linear layer.
   public let inChannels: Int
+  /// 1 of a linear layer.
   public let kernelHeight: Int
+  /// 1 of a linear layer.
   public let kernelWidth: Int
 
+  /// A linear layer's shape by default.
   public init(name: String, rows: Int, inChannels: Int, kernelHeight: Int = 1, kernelWidth: Int = 1) {
     self.name = name
     self.rows = rows
@@ -18,6 +22,7 @@ public struct SparseLayerShape: Sendable, Hashable {
     self.kernelWidth = kernelWidth
   }
 
+  /// Kernel height * width.
   public var taps: Int { kernelHeight * kernelWidth }
   /// Inputs: channels * kernel height * width.
   public var columns: Int { inChannels * taps }
@@ -101,6 +106,7 @@ extension Distribution {
 
 /// Every layer equally dense.
 public struct UniformDistribution: Distribution {
+  /// The distribution, which has no settings.
   public init() {}
   public func relativeDensity(of layer: SparseLayerShape) -> Double { 1 }
 }
@@ -108,6 +114,7 @@ public struct UniformDistribution: Distribution {
 /// Erdos-Renyi: density in proportion to (inputs + outputs) / (inputs * outputs), a convolution's inputs being channels * kernel
 /// (Mocanu et al. 2018; flattened as in Heddes et al., arXiv 2401.06898, supplement).
 public struct ErdosRenyi: Distribution {
+  /// The distribution, which has no settings.
   public init() {}
   public func relativeDensity(of layer: SparseLayerShape) -> Double {
     Double(layer.rows + layer.columns) / Double(layer.size)
@@ -116,6 +123,7 @@ public struct ErdosRenyi: Distribution {
 
 /// Erdos-Renyi-kernel: kernel height and width are counted beside channels (Evci et al. 2020).
 public struct ErdosRenyiKernel: Distribution {
+  /// The distribution, which has no settings.
   public init() {}
   public func relativeDensity(of layer: SparseLayerShape) -> Double {
     let sum = layer.rows + layer.inChannels + (layer.taps > 1 ? layer.kernelHeight + layer.kernelWidth : 0)

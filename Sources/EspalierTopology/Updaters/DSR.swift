@@ -12,6 +12,7 @@ public struct DSR: TopologyUpdater {
   /// Weights of smaller magnitude go.
   public private(set) var threshold: Double
 
+  /// Starts with the threshold `threshold`.
   public init(schedule: UpdateSchedule, threshold: Double = 1e-3) {
     self.schedule = schedule
     self.threshold = threshold

@@ -18,6 +18,7 @@ public struct DeepR: TopologyUpdater {
   /// Temperature T of the noise: 2.5e-11 makes as much of it at the authors' rate of 0.5 as their code does.
   public let temperature: Double
 
+  /// Rewires after every optimizer step, and makes a record every `interval` steps.
   public init(recordEvery interval: Int, decay: Double = 1e-5, temperature: Double = 2.5e-11) {
     schedule = UpdateSchedule(interval: interval, end: 0, fraction: 0)
     self.decay = decay

@@ -18,10 +18,13 @@ public struct GSE: TopologyUpdater {
   }
 
   public let schedule: UpdateSchedule
+  /// How candidates are drawn.
   public let guide: Guide
   /// Draws a connection.
   public let gamma: Double
+  /// Whether connections compete within their layer or over the network.
   public let scope: SelectionScope
+  /// How many candidates a layer examines.
   public let subsetSize: SubsetSize
 
   /// - Throws: `EspalierError.usage` for a gamma outside of 0 < gamma <= 1000.

@@ -11,6 +11,7 @@ import Foundation
 public struct GraNet: TopologyUpdater {
   /// The fraction is that of the regeneration.
   public let schedule: UpdateSchedule
+  /// Connections of the network at the end.
   public let finalConnections: Int
   /// What the run began with.
   private var startConnections: Int

@@ -11,6 +11,7 @@ public struct MEST: TopologyUpdater {
   /// How much a gradient counts beside a weight.
   public let lambda: Float
 
+  /// Moves connections by `schedule`.
   public init(schedule: UpdateSchedule, lambda: Float = 1) {
     self.schedule = schedule
     self.lambda = lambda

@@ -12,8 +12,10 @@ import EspalierCore
 /// `ITOP.schedule` this is ITOP with growth by gradient.
 public struct RigL: TopologyUpdater {
   public let schedule: UpdateSchedule
+  /// Whether connections compete within their layer or over the network.
   public let scope: SelectionScope
 
+  /// Moves connections by `schedule`.
   public init(schedule: UpdateSchedule, scope: SelectionScope = .local) {
     self.schedule = schedule
     self.scope = scope

@@ -7,6 +7,7 @@ import EspalierCore
 /// `Rule.original` is the paper's own exchange. Time and memory O(n + nnz). Departure: RigL's code adds noise of 1e-5 to the magnitudes; here ties
 /// go to the first.
 public struct SET: TopologyUpdater {
+  /// Which connections go, and what new ones start with.
   public enum Rule: Sendable {
     /// The smallest magnitudes; new weights are zero.
     case magnitude
@@ -16,7 +17,9 @@ public struct SET: TopologyUpdater {
   }
 
   public let schedule: UpdateSchedule
+  /// Whether connections compete within their layer or over the network.
   public let scope: SelectionScope
+  /// Which connections go, and what new ones start with.
   public let rule: Rule
 
   /// - Throws: `EspalierError.usage` for the original rule in global scope.
@@ -29,6 +32,7 @@ public struct SET: TopologyUpdater {
     self.rule = rule
   }
 
+  /// Smallest magnitudes go, new weights are zero.
   public init(schedule: UpdateSchedule, scope: SelectionScope = .local) {
     self.schedule = schedule
     self.scope = scope

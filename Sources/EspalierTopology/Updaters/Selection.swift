@@ -9,7 +9,7 @@ extension LayerCandidates {
   }
 
   /// The change that prunes the connections at `pruned` and grows the candidates at `grown`, with their gradients.
-  func change(pruned: Selected, grown: Selected) -> TopologyChange {
+  public func change(pruned: Selected, grown: Selected) -> TopologyChange {
     let (site, meter) = (weights.matrix.site, weights.matrix.meter)
     let connections = connections.subset(positions: grown.buffer, site: site, meter: meter)
     return TopologyChange(
@@ -22,8 +22,8 @@ extension SparseParameter {
   /// The weights, to be selected from while they stay in place.
   var weightScores: SelectionScores { matrix.withValues { SelectionScores($0, site: matrix.site) } }
 
-  /// Positions of the k smallest weights.
-  func smallestWeights(_ k: Int) -> Selected {
+  /// Positions of the k smallest weights by magnitude; of equal ones the first.
+  public func smallestWeights(_ k: Int) -> Selected {
     MagnitudeSelection(meter: matrix.meter).select(k, .smallest, of: [weightScores])[0]
   }
 
@@ -33,14 +33,14 @@ extension SparseParameter {
   }
 
   /// A change that prunes the connections at `pruned` and grows `count` uniformly random inactive ones.
-  func exchange(pruned: Selected, growing count: Int, step: Int, random: CounterRandom) -> TopologyChange {
+  public func exchange(pruned: Selected, growing count: Int, step: Int, random: CounterRandom) -> TopologyChange {
     let grown = matrix.structure.randomInactive(
       count: count, stream: random.stream(.growth, layer: index, step: step), site: matrix.site, meter: matrix.meter)
     return TopologyChange(pruned: pruned.indices, prunedCount: pruned.count, grown: grown)
   }
 
   /// Connections that could be grown.
-  var inactive: Int { matrix.rows * matrix.columns - count }
+  public var inactive: Int { matrix.rows * matrix.columns - count }
 }
 
 extension MeteredBuffer<Float> {

@@ -11,6 +11,7 @@ public struct CheckpointStore: Sendable {
   /// How many of the newest stay.
   public let keep: Int
 
+  /// The checkpoints of the run in the folder `run`, of which the newest `keep` stay. Reads and writes nothing.
   public init(run: String, keep: Int = 2) {
     self.run = run
     self.keep = keep
@@ -50,6 +51,8 @@ extension CheckpointStore {
   /// Writes a checkpoint under a temporary name, gives it its own, and deletes those that are no longer kept.
   ///
   /// - Parameters:
+  ///   - trainer: between steps, as in `TrainingObserver.mayCheckpoint(step:endsEpoch:)`.
+  ///   - information: what the model's file says of itself.
   ///   - configuration: the run's settings, to be found again in `RunState`.
   ///   - data: the data set's fingerprint.
   ///   - best: the step of one that stays whatever its age.

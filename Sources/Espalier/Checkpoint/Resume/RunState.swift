@@ -14,8 +14,10 @@ public struct RunState: Codable, Sendable, Hashable {
   public let data: String
   /// Results repeat to the bit on the same one only.
   public let instructionSet: String
+  /// How far the run has come.
   public let progress: TrainingProgress
 
+  /// The state of a run in this version's format.
   public init(configuration: String, data: String, instructionSet: String, progress: TrainingProgress) {
     format = Self.currentFormat
     self.configuration = configuration
