@@ -10,7 +10,7 @@ TRAIN = --model vgg16-small --dataset fashion-mnist --method gse --guide uniform
 	--epochs 4 --batch-size 128 --lr 0.1 --warmup-epochs 0.5 --milestones 2,3 \
 	--update-every 100 --update-until 0.75
 
-.PHONY: train build test sanitize test-neon packages format format-check clean
+.PHONY: train build test sanitize test-neon fuzz packages format format-check clean
 
 train: build
 	.build/release/espalier train $(TRAIN) $(FLAGS)
@@ -44,6 +44,15 @@ test-neon: packages
 		$(KERNEL_SOURCES) Tests/Cross/*.c -lm -o .build-neon/kernels
 	qemu-aarch64 -L /usr/$(CROSS) .build-neon/kernels
 
+# Everything that reads a file from elsewhere under libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer, FUZZ_SECONDS a format.
+FUZZ_SECONDS ?= 600
+FUZZ_FORMATS = idx cifar npy safetensors config picture
+
+fuzz: packages
+	ESPALIER_FUZZ=1 $(SWIFT) build --scratch-path .build-fuzz --product fuzz --sanitize address --sanitize fuzzer \
+		-Xcc -fsanitize=undefined -Xcc -fno-sanitize-recover=undefined -Xcc -O1 -Xswiftc -O
+	for format in $(FUZZ_FORMATS); do Tests/Fuzz/run.sh .build-fuzz/debug/fuzz $$format $(FUZZ_SECONDS) || exit 1; done
+
 packages:
 	@missing=; for package in $(PACKAGES); do \
 		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
@@ -68,4 +77,4 @@ format-check: packages
 	$(SWIFT) format lint --strict --recursive $(SWIFT_FILES)
 
 clean:
-	rm -rf .build .build-sanitize .build-neon
+	rm -rf .build .build-sanitize .build-neon .build-fuzz

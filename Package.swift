@@ -93,3 +93,19 @@ if Context.environment["ESPALIER_KERNELS_ONLY"] != nil {
     target.name.hasPrefix("Espalier") || target.name == "CommandLineTests"
   }
 }
+
+// `make fuzz` builds the fuzzers instead of the products. libFuzzer brings their `main`, so the command becomes a library.
+if Context.environment["ESPALIER_FUZZ"] != nil {
+  let command = package.targets.filter { $0.name == "EspalierCLI" }
+  package.targets.removeAll { $0.name == "EspalierCLI" || $0.type == .test }
+  package.targets += command.map { target in
+    .target(
+      name: target.name, dependencies: target.dependencies,
+      swiftSettings: [.unsafeFlags(["-Xfrontend", "-entry-point-function-name", "-Xfrontend", "command_main"])])
+  }
+  package.targets += [
+    .target(name: "FuzzEntries", dependencies: ["EspalierCLI"], path: "Tests/Fuzz/Entries"),
+    .executableTarget(name: "Fuzz", dependencies: ["FuzzEntries"], path: "Tests/Fuzz/Main"),
+  ]
+  package.products = [.executable(name: "fuzz", targets: ["Fuzz"])]
+}
