@@ -27,7 +27,7 @@ test: packages
 	$(MAKE) test-neon
 
 # ESPALIER_KERNELS_ONLY leaves the kernels and their tests in the manifest. Asserts are on. Kernels allocate nothing but
-# for Images, whose libraries (libjpeg-turbo, libpng) do and which these tests leave out, so only the runtimes could leak.
+# for Images, whose libraries (libjpeg-turbo, libpng) do; what the runtimes keep would be called leaks.
 sanitize: packages
 	ESPALIER_KERNELS_ONLY=1 ASAN_OPTIONS=detect_leaks=0 $(SWIFT) test --scratch-path .build-sanitize --sanitize address \
 		-Xcc -fsanitize=undefined -Xcc -fno-sanitize-recover=undefined -Xcc -O1 -Xswiftc -O

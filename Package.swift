@@ -71,7 +71,8 @@ let package = Package(
     .testTarget(
       name: "KernelTests",
       dependencies: [
-        "EspRuntime", "EspSparseMatmul", "EspSparseConv", "EspSampling", "EspLayers", "EspDense", "TestSupport",
+        "EspRuntime", "EspSparseMatmul", "EspSparseConv", "EspSampling", "EspLayers", "EspImages", "EspDense",
+        "TestSupport",
       ]),
     .testTarget(name: "EspalierCoreTests", dependencies: ["EspalierCore", "TestSupport"]),
     .testTarget(name: "EspalierTopologyTests", dependencies: ["EspalierTopology", "TestSupport"]),

@@ -84,6 +84,8 @@ public protocol TrainingObserver {
   /// After every step, so that progress can be shown; `isLogged` at the chosen interval.
   func didStep(_ record: StepRecord, isLogged: Bool) throws
   func didUpdateTopology(_ record: UpdateRecord) throws
+  /// While an epoch (counted from 1) is evaluated, after each batch: how many of its images are done.
+  func didEvaluate(_ samples: Int, of count: Int, epoch: Int)
   func didFinishEpoch(_ record: EpochRecord) throws
   /// Asked after every step: true ends the run before anything else happens, even an epoch's evaluation.
   var wantsStop: Bool { get }
@@ -94,6 +96,7 @@ public protocol TrainingObserver {
 extension TrainingObserver {
   public func didStep(_ record: StepRecord, isLogged: Bool) {}
   public func didUpdateTopology(_ record: UpdateRecord) {}
+  public func didEvaluate(_ samples: Int, of count: Int, epoch: Int) {}
   public func didFinishEpoch(_ record: EpochRecord) {}
   public var wantsStop: Bool { false }
   public func mayCheckpoint(step: Int, endsEpoch: Bool) {}

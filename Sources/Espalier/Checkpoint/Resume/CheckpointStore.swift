@@ -152,6 +152,16 @@ extension CheckpointStore {
     return nil
   }
 
+  /// Compares the files of a checkpoint's folder with its checksums. What is no folder, and a folder without checksums and without the
+  /// state of a run, as weights from elsewhere have it, has none to compare.
+  ///
+  /// - Throws: `EspalierError.input` where a file is missing or not as it was written.
+  public static func verify(_ folder: String) throws {
+    let files = FileManager.default
+    let isRuns = [Checksums.fileName, RunState.fileName].contains { files.fileExists(atPath: folder + "/" + $0) }
+    if isRuns { try Checksums.verify(fileNames, in: folder) }
+  }
+
   /// Puts a run where its checkpoint left it: optimizer state, explored connections, sums and position. The model's weights, which
   /// `Checkpoint` reads, must be in place.
   ///
