@@ -144,6 +144,28 @@ import Testing
     #expect(again.model.weightsSHA256 == run.model.weightsSHA256)
   }
 
+  /// With checksums that agree, so that nothing else stands between such a state and the trainer.
+  @Test(arguments: [("\"epoch\" : 1,", "\"epoch\" : 1,", true), ("\"grown\" : [", "\"grown\" : [ 7,", false)])
+  func statesThatContradictThemselvesAreRefused(old: String, new: String, dropsStep: Bool) throws {
+    let saved = try SavedRun()
+    let run = try saved.setup.make()
+    let stop = dropsStep ? 35 : 12
+    _ = try run.trainer.run(observer: StoppingObserver(after: stop))
+    try saved.save(run)
+    var folder = saved.store.path(step: stop)
+    var text = try String(contentsOfFile: folder + "/state.json", encoding: .utf8)
+    try #require(text.contains(old))
+    text.replace(old, with: new)
+    if dropsStep {
+      text.replace("\"step\" : 35", with: "\"step\" : 3")
+      try FileManager.default.moveItem(atPath: folder, toPath: saved.store.path(step: 3))
+      folder = saved.store.path(step: 3)
+    }
+    try text.write(toFile: folder + "/state.json", atomically: true, encoding: .utf8)
+    try Checksums.write(of: CheckpointStore.fileNames, in: folder)
+    expectError(.input, naming: folder, saying: "contradict") { _ = try saved.load() }
+  }
+
   @Test func otherFormatsAndOtherRunsAreRefused() throws {
     let saved = try SavedRun()
     let run = try saved.setup.make()

@@ -12,7 +12,7 @@ set -eu
 fuzz=$1 format=$2 seconds=${3:-600}
 here=$(cd "$(dirname "$0")" && pwd)
 case $format in
-idx) longest=4096 mebibytes=5 ;;
+idx) longest=4096 mebibytes=17 ;;
 cifar) longest=16384 mebibytes=1 ;;
 npy) longest=4096 mebibytes=1 ;;
 safetensors) longest=8192 mebibytes=130 ;;

@@ -167,10 +167,17 @@ extension CheckpointStore {
   ///
   /// - Throws: `EspalierError.input` where the checkpoint does not fit the trainer.
   public func restore(_ trainer: Trainer, step: Int, state: RunState) throws {
-    let progress = state.progress
-    guard progress.step <= trainer.timetable.steps, progress.history.count <= trainer.timetable.epochs else {
+    let (progress, timetable) = (state.progress, trainer.timetable)
+    guard progress.step <= timetable.steps, progress.history.count <= timetable.epochs else {
       throw EspalierError.input(
-        "\(path(step: step)): is at step \(progress.step), the run has \(trainer.timetable.steps); is config.yaml the run's own?"
+        "\(path(step: step)): is at step \(progress.step), the run has \(timetable.steps); is config.yaml the run's own?"
+      )
+    }
+    let layers = trainer.model.sparseParameters.count
+    let fits = progress.topology.map { $0.grown.count == layers && $0.pruned.count == layers } ?? true
+    guard fits, progress.step >= min(progress.history.count * timetable.stepsPerEpoch, timetable.steps) else {
+      throw EspalierError.input(
+        "\(path(step: step)): its epochs or layers contradict its step or its model; was it written by another program?"
       )
     }
     trainer.restore(progress)
