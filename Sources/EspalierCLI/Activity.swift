@@ -28,15 +28,26 @@ enum Activity {
 
 /// A line of progress: on a terminal one that is redrawn, elsewhere a plain one every few seconds.
 final class ProgressLine {
-  let isTerminal = Terminal.errorIsTerminal
-  private var lastShown = ContinuousClock.now
+  private let isTerminal = Terminal.errorIsTerminal
+  private var lastShown: ContinuousClock.Instant?
   private var isOpen = false
 
+  /// - Parameter isDue: whether the first line comes at once.
+  init(isDue: Bool = false) { lastShown = isDue ? nil : .now }
+
   /// Whether the last one was long enough ago.
-  var isDue: Bool { ContinuousClock.now - lastShown >= (isTerminal ? .milliseconds(200) : .seconds(5)) }
+  var isDue: Bool {
+    guard let lastShown else { return true }
+    return ContinuousClock.now - lastShown >= (isTerminal ? .milliseconds(200) : .seconds(5))
+  }
+
+  /// Shows a line where one is due.
+  func showIfDue(_ line: @autoclosure () -> String) {
+    if isDue { show(line()) }
+  }
 
   func show(_ line: String) {
-    lastShown = ContinuousClock.now
+    lastShown = .now
     if isTerminal {
       Terminal.progress("\r\u{1B}[K\(line)")
       isOpen = true

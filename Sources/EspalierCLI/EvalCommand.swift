@@ -38,7 +38,7 @@ struct EvalCommand: ParsableCommand {
         batchSize: batchSize ?? information.batchSize, context: context)
       let line = ProgressLine()
       let loss = try evaluator(model) { samples, count in
-        if line.isDue { line.show("evaluating, \(samples) of \(count) images") }
+        line.showIfDue("evaluating, \(samples) of \(count) images")
       }
       line.close()
       for line in dataset.damageLines { Terminal.note(line) }

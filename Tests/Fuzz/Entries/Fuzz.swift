@@ -4,7 +4,7 @@ import Foundation
 @testable import EspalierData
 
 /// What reads a format. Whatever the input is, it must return or throw an `EspalierError` of the kinds that users are told of.
-typealias FuzzEntry = (_ path: String, _ bytes: UnsafeRawBufferPointer) throws -> Void
+typealias FuzzEntry = @Sendable (_ path: String, _ bytes: UnsafeRawBufferPointer) throws -> Void
 
 private let entries: [String: FuzzEntry] = [
   "idx": fuzzIDX, "cifar": fuzzCIFAR, "npy": fuzzNumPy, "safetensors": fuzzSafetensors, "config": fuzzConfiguration,
