@@ -32,7 +32,7 @@ func attempt(_ body: () throws -> Void) {
     try body()
   } catch let error as EspalierError {
     precondition(error.kind != .invariant, error.message)
-    precondition(!error.message.contains("\n"), "an error of more than one line")
+    precondition(!error.message.utf8.contains(UInt8(ascii: "\n")), "an error of more than one line")
   } catch is PictureDamage {
   } catch {
     preconditionFailure("\(type(of: error)): \(error)")
