@@ -10,7 +10,7 @@ TRAIN = --model vgg16-small --dataset fashion-mnist --method gse --guide uniform
 	--epochs 4 --batch-size 128 --lr 0.1 --warmup-epochs 0.5 --milestones 2,3 \
 	--update-every 100 --update-until 0.75
 
-.PHONY: train build test sanitize test-neon test-import docs packages format format-check clean
+.PHONY: train build test sanitize test-neon test-import fuzz docs packages format format-check clean
 
 train: build
 	.build/release/espalier train $(TRAIN) $(FLAGS)
@@ -27,7 +27,7 @@ test: packages
 	$(MAKE) test-neon
 
 # ESPALIER_KERNELS_ONLY leaves the kernels and their tests in the manifest. Asserts are on. Kernels allocate nothing but
-# for Images, whose libraries (libjpeg-turbo, libpng) do and which these tests leave out, so only the runtimes could leak.
+# for Images, whose libraries (libjpeg-turbo, libpng) do; what the runtimes keep would be called leaks.
 sanitize: packages
 	ESPALIER_KERNELS_ONLY=1 ASAN_OPTIONS=detect_leaks=0 $(SWIFT) test --scratch-path .build-sanitize --sanitize address \
 		-Xcc -fsanitize=undefined -Xcc -fno-sanitize-recover=undefined -Xcc -O1 -Xswiftc -O
@@ -53,6 +53,15 @@ docs: PACKAGES += jq
 docs: packages
 	SWIFT=$(SWIFT) Tests/build-documentation.sh
 
+# Everything that reads a file from elsewhere under libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer, FUZZ_SECONDS a format.
+FUZZ_SECONDS ?= 600
+FUZZ_FORMATS = idx cifar npy safetensors config picture
+
+fuzz: packages
+	ESPALIER_FUZZ=1 $(SWIFT) build --scratch-path .build-fuzz --product fuzz --sanitize address --sanitize fuzzer \
+		-Xcc -fsanitize=undefined -Xcc -fno-sanitize-recover=undefined -Xcc -O1 -Xswiftc -O
+	for format in $(FUZZ_FORMATS); do Tests/Fuzz/run.sh .build-fuzz/debug/fuzz $$format $(FUZZ_SECONDS) || exit 1; done
+
 packages:
 	@missing=; for package in $(PACKAGES); do \
 		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
@@ -77,4 +86,4 @@ format-check: packages
 	$(SWIFT) format lint --strict --recursive $(SWIFT_FILES)
 
 clean:
-	rm -rf .build .build-sanitize .build-neon
+	rm -rf .build .build-sanitize .build-neon .build-fuzz

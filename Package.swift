@@ -74,7 +74,8 @@ let package = Package(
     .testTarget(
       name: "KernelTests",
       dependencies: [
-        "EspRuntime", "EspSparseMatmul", "EspSparseConv", "EspSampling", "EspLayers", "EspDense", "TestSupport",
+        "EspRuntime", "EspSparseMatmul", "EspSparseConv", "EspSampling", "EspLayers", "EspImages", "EspDense",
+        "TestSupport",
       ]),
     .testTarget(name: "EspalierCoreTests", dependencies: ["EspalierCore", "TestSupport"]),
     .testTarget(name: "EspalierTopologyTests", dependencies: ["EspalierTopology", "TestSupport"]),
@@ -102,4 +103,20 @@ if Context.environment["ESPALIER_KERNELS_ONLY"] != nil {
   package.targets.removeAll { target in
     target.name.hasPrefix("Espalier") || ["CommandLineTests", "DocumentationTests"].contains(target.name)
   }
+}
+
+// `make fuzz` builds the fuzzers instead of the products. libFuzzer brings their `main`, so the command becomes a library.
+if Context.environment["ESPALIER_FUZZ"] != nil {
+  let command = package.targets.filter { $0.name == "EspalierCLI" }
+  package.targets.removeAll { $0.name == "EspalierCLI" || $0.type == .test }
+  package.targets += command.map { target in
+    .target(
+      name: target.name, dependencies: target.dependencies,
+      swiftSettings: [.unsafeFlags(["-Xfrontend", "-entry-point-function-name", "-Xfrontend", "command_main"])])
+  }
+  package.targets += [
+    .target(name: "FuzzEntries", dependencies: ["EspalierCLI"], path: "Tests/Fuzz/Entries"),
+    .executableTarget(name: "Fuzz", dependencies: ["FuzzEntries"], path: "Tests/Fuzz/Main"),
+  ]
+  package.products = [.executable(name: "fuzz", targets: ["Fuzz"])]
 }

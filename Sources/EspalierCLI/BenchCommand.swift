@@ -35,8 +35,8 @@ struct BenchCommand: ParsableCommand {
     let runner = try BenchRunner(
       kernels: kernels, quick: quick, threads: threads,
       budget: budget.map { $0 == 0 ? .single : MeasurementBudget(seconds: $0, repetitions: 3...1000) })
-    let progress = ProgressLine()
-    let report = try runner.run { done, total, name in progress.show("bench \(done)/\(total): \(name)") }
+    let progress = ProgressLine(isDue: true)
+    let report = try runner.run { done, total, name in progress.showIfDue("bench \(done)/\(total): \(name)") }
     progress.close()
     let environment = RunEnvironment(try ComputeContext(threads: threads[0]))
     if json {
@@ -48,23 +48,6 @@ struct BenchCommand: ParsableCommand {
       try Terminal.result("\(environment.processor), \(environment.instructionSet), \(environment.openblas)")
       for line in BenchTable.lines(report) { try Terminal.result(line) }
     }
-  }
-}
-
-/// A line that says how far something is: redrawn on a terminal, every few seconds elsewhere.
-final class ProgressLine {
-  private let isTerminal = Terminal.errorIsTerminal
-  private var last: ContinuousClock.Instant?
-
-  func show(_ line: String) {
-    guard !isTerminal else { return Terminal.progress("\r\u{1B}[K\(line)") }
-    if let last, ContinuousClock.now - last < .seconds(5) { return }
-    last = .now
-    Terminal.note(line)
-  }
-
-  func close() {
-    if isTerminal { Terminal.progress("\r\u{1B}[K") }
   }
 }
 

@@ -5,17 +5,39 @@ import Foundation
 
 /// Where a RUN|CHECKPOINT argument points.
 enum CheckpointLocation {
-  /// The newest checkpoint of a run's folder, or `path` itself.
+  /// The newest checkpoint of a run's folder, whole or not, or `path` itself.
   ///
   /// - Throws: `EspalierError.input` for a run without checkpoints.
   static func resolve(_ path: String) throws -> String {
-    let folder = path + "/checkpoints"
-    guard FileManager.default.fileExists(atPath: folder) else { return path }
-    let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-    guard let newest = names.filter({ $0.hasPrefix("step-") }).max() else {
-      throw EspalierError.input("\(folder): holds no checkpoint; train to the end first")
+    guard let store = store(path) else { return path }
+    guard let newest = store.steps.last else { throw none(in: store) }
+    return store.path(step: newest)
+  }
+
+  /// The newest checkpoint of a run's folder that is whole, or `path` itself once its checksums, where it has some, have been
+  /// compared. Tells of each damaged one that is passed over.
+  ///
+  /// - Throws: `EspalierError.input` for a run without a checkpoint that is whole, and for a damaged checkpoint.
+  static func verified(_ path: String) throws -> String {
+    guard let store = store(path) else {
+      try CheckpointStore.verify(path)
+      return path
     }
-    return folder + "/" + newest
+    guard !store.steps.isEmpty else { throw none(in: store) }
+    let newest = store.newest { _, reason in
+      Terminal.note("espalier: warning: a damaged checkpoint is skipped: \(reason)")
+    }
+    guard let newest else { throw EspalierError.input("\(store.run)/checkpoints: all are damaged; train again") }
+    return store.path(step: newest.step)
+  }
+
+  /// The checkpoints of the run that `path` is the folder of; nil where it is none.
+  private static func store(_ path: String) -> CheckpointStore? {
+    FileManager.default.fileExists(atPath: path + "/checkpoints") ? CheckpointStore(run: path) : nil
+  }
+
+  private static func none(in store: CheckpointStore) -> EspalierError {
+    .input("\(store.run)/checkpoints: holds no checkpoint; train to the end first")
   }
 }
 

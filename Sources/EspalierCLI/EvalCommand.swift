@@ -26,17 +26,21 @@ struct EvalCommand: ParsableCommand {
     if let batchSize, !(1...65_536).contains(batchSize) {
       throw EspalierError.usage("batch-size: \(batchSize) is out of range; expected 1 to 65536")
     }
-    let checkpointPath = try CheckpointLocation.resolve(path)
+    let checkpointPath = try CheckpointLocation.verified(path)
     let checkpoint = try Checkpoint(path: checkpointPath)
     let information = checkpoint.information
     let model = try checkpoint.loadModel(context: context)
     let loss = try Self.fitting(checkpointPath) {
-      let description = try DatasetCatalog.description(of: information.dataset, directory: dataDir)
-      let dataset = try DatasetCatalog.load(name: information.dataset, directory: dataDir)
+      let found = try TrainingSession.find(information.dataset, directory: dataDir)
+      let dataset = try Activity.during("reading data set \(information.dataset)") { try found.load() }
       let evaluator = try Evaluator(
-        dataset: dataset, normalization: description.normalization, spec: checkpoint.spec,
+        dataset: dataset, normalization: found.description.normalization, spec: checkpoint.spec,
         batchSize: batchSize ?? information.batchSize, context: context)
-      let loss = try evaluator(model)
+      let line = ProgressLine()
+      let loss = try evaluator(model) { samples, count in
+        line.showIfDue("evaluating, \(samples) of \(count) images")
+      }
+      line.close()
       for line in dataset.damageLines { Terminal.note(line) }
       return loss
     }

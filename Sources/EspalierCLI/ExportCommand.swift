@@ -26,7 +26,7 @@ struct ExportCommand: ParsableCommand {
 
   func run() throws {
     let format = try chosenFormat()
-    let place = try CheckpointLocation.resolve(path)
+    let place = try CheckpointLocation.verified(path)
     let checkpoint = try Checkpoint(path: place)
     let model = try checkpoint.loadModel(context: ComputeContext(threads: 1))
     switch format {

@@ -72,10 +72,14 @@ struct PlanResult: Encodable {
     let process = ProcessMemory.residentBytes
     let description = try DatasetCatalog.plannable(configuration.dataset, directory: configuration.dataDir)
     let context = try ComputeContext(threads: configuration.threads)
+    let spec = try ModelCatalog.spec(configuration.modelRequest(for: description))
+    let loaderBytes = description.loaderBytes(
+      batchSize: configuration.batchSize, height: spec.input.height, width: spec.input.width,
+      threads: configuration.threads)
     let request = ModelPlan.Request(
-      spec: try ModelCatalog.spec(configuration.modelRequest(for: description)), sparsity: configuration.startSparsity,
-      distribution: configuration.distribution.distribution, batchSize: configuration.batchSize,
-      testSamples: description.testCount, dataBytes: description.bytesInMemory, processBytes: process)
+      spec: spec, sparsity: configuration.startSparsity, distribution: configuration.distribution.distribution,
+      batchSize: configuration.batchSize, testSamples: description.testCount,
+      dataBytes: description.bytesInMemory + loaderBytes, processBytes: process)
     let plan = try ModelPlan(request, context: context, seconds: seconds)
     self.init(plan, configuration: configuration, context: context)
   }

@@ -15,7 +15,7 @@ struct PredictCommand: ParsableCommand {
   @Option(name: .customLong("init"), help: "Weights: a safetensors file, masked dense or CSR.") var weights: String?
   @Option(help: "Images: N x C x H x W, float32, normalised (.npy).") var input: String
   @Option(help: "Gets the logits: N x classes, float32 (.npy). An existing file is replaced.") var output: String
-  @Option(help: "Samples a batch.") var batchSize = 128
+  @Option(help: "Samples a batch; by default 128, or fewer where they would take more than 1 GiB.") var batchSize: Int?
   @Option(help: "Threads; results do not depend on them.") var threads: Int?
   @Flag(help: "Print the result as one JSON object.") var json = false
 
@@ -26,7 +26,7 @@ struct PredictCommand: ParsableCommand {
 
   func run() throws {
     let context = try ComputeContext(threads: threads)
-    guard (1...65_536).contains(batchSize) else {
+    if let batchSize, !(1...65_536).contains(batchSize) {
       throw EspalierError.usage("batch-size: \(batchSize) is out of range; expected 1 to 65536")
     }
     let request = try source()
@@ -53,7 +53,7 @@ struct PredictCommand: ParsableCommand {
         throw EspalierError.usage("width, hidden: a checkpoint says so itself; leave them out")
       }
       return { images, context in
-        let place = try CheckpointLocation.resolve(path)
+        let place = try CheckpointLocation.verified(path)
         let checkpoint = try Checkpoint(path: place)
         if let spec = Self.spec(of: checkpoint, resizedTo: images) {
           return (try Model(spec, weights: WeightsFile(path: place), context: context), place)

@@ -8,10 +8,8 @@ import Foundation
 final class ProgressReporter: TrainingObserver {
   private let folder: RunFolder
   private let timetable: TrainingTimetable
-  private let isTerminal = Terminal.errorIsTerminal
   private let started = ContinuousClock.now
-  private var lastShown = ContinuousClock.now
-  private var hasOpenLine = false
+  private let line = ProgressLine()
   /// Steps that were taken before this process.
   private let firstStep: Int
   private let stop: StopRequest
@@ -30,20 +28,19 @@ final class ProgressReporter: TrainingObserver {
   func mayCheckpoint(step: Int, endsEpoch: Bool) throws { try onCheckpoint?(step, endsEpoch) }
 
   /// A line on standard error and in train.log.
-  func log(_ line: String) {
-    closeLine()
-    Terminal.note(line)
-    try? folder.appendLog(line)
+  func log(_ text: String) {
+    line.close()
+    Terminal.note(text)
+    try? folder.appendLog(text)
   }
 
   func didStep(_ record: StepRecord, isLogged: Bool) throws {
     if isLogged { try folder.appendMetrics(StepLine(record)) }
-    let now = ContinuousClock.now
-    guard record.step == firstStep + 1 || now - lastShown >= (isTerminal ? .milliseconds(200) : .seconds(5)) else {
-      return
-    }
-    lastShown = now
-    show(record)
+    if record.step == firstStep + 1 || line.isDue { show(record) }
+  }
+
+  func didEvaluate(_ samples: Int, of count: Int, epoch: Int) {
+    if line.isDue { show("epoch \(epoch)/\(timetable.epochs): evaluating, \(samples) of \(count) images") }
   }
 
   func didUpdateTopology(_ record: UpdateRecord) throws {
@@ -62,22 +59,16 @@ final class ProgressReporter: TrainingObserver {
   private func show(_ record: StepRecord) {
     let elapsed = (ContinuousClock.now - started).seconds
     let left = elapsed / Double(record.step - firstStep) * Double(timetable.steps - record.step)
-    let line = String(
-      format: "epoch %.2f step %d/%d loss %.4f accuracy %.3f %.0f img/s ETA %@ memory %d MiB", record.epoch,
-      record.step, timetable.steps, record.trainLoss, record.trainAccuracy, record.imagesPerSecond, Self.clock(left),
-      ProcessMemory.residentBytes >> 20)
-    if isTerminal {
-      Terminal.progress("\r\u{1B}[K\(line)")
-      hasOpenLine = true
-    } else {
-      Terminal.note(line)
-    }
-    try? folder.appendLog(line)
+    show(
+      String(
+        format: "epoch %.2f step %d/%d loss %.4f accuracy %.3f %.0f img/s ETA %@ memory %d MiB", record.epoch,
+        record.step, timetable.steps, record.trainLoss, record.trainAccuracy, record.imagesPerSecond,
+        Self.clock(left), ProcessMemory.residentBytes >> 20))
   }
 
-  private func closeLine() {
-    if hasOpenLine { Terminal.progress("\r\u{1B}[K") }
-    hasOpenLine = false
+  private func show(_ text: String) {
+    line.show(text)
+    try? folder.appendLog(text)
   }
 
   private static func clock(_ seconds: Double) -> String {

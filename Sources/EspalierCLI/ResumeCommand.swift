@@ -98,7 +98,8 @@ struct ResumeCommand: ParsableCommand {
     try Terminal.result(text.hasSuffix("\n") ? String(text.dropLast()) : text)
   }
 
-  private static func settings(_ text: String, of path: String) throws -> RunConfiguration {
+  /// The settings that a run's config.yaml holds.
+  static func settings(_ text: String, of path: String) throws -> RunConfiguration {
     do {
       let settings = try YAMLDecoder().decode(RunConfiguration.self, from: text)
       try blaming(path) { try settings.validateCheckpoints() }

@@ -13,6 +13,8 @@ final class RunFolder {
   private let lock: RunLock
   /// What config.yaml holds.
   let configuration: String
+  /// Time that this process took to write checkpoints.
+  var checkpointSeconds = 0.0
 
   /// Makes the folder and writes its configuration, first and atomically.
   ///

@@ -18,6 +18,8 @@ struct RunResult: Codable {
   let history: [EpochRecord]
   let trainSeconds, stepMsMedian, imagesPerSecond: Double
   let updateMsMedian: OrNull<Double>
+  /// Of writing checkpoints, in the process that ended the run; nil in results of before there was this field.
+  let checkpointSeconds: Double?
   let peakRssBytes, largestWeightBufferBytes, weightStateBytes: Int
   let peakWeightBytes, peakActivationBytes: Int
   let nnz, sparsifiableWeights, denseParameters, parameters: Int
@@ -62,7 +64,7 @@ struct RunResult: Codable {
   enum CodingKeys: String, CodingKey {
     case model, dataset, method, guide, synthetic, sparsity, seed, threads, epochs, steps, batchSize
     case testAccuracy, testLoss, testTop5Accuracy, validationAccuracy, validationLoss, best, history
-    case trainSeconds, stepMsMedian, updateMsMedian, imagesPerSecond
+    case trainSeconds, stepMsMedian, updateMsMedian, imagesPerSecond, checkpointSeconds
     case peakRssBytes, largestWeightBufferBytes, weightStateBytes, peakWeightBytes, peakActivationBytes
     case nnz, sparsifiableWeights, denseParameters, parameters, layers
     case trainFlopsPerSample, denseTrainFlopsPerSample, explorationRate, updates, instructionSet
@@ -72,7 +74,7 @@ struct RunResult: Codable {
 
   init(
     _ configuration: RunConfiguration, model: Model, result: TrainingResult, best: Best?, context: ComputeContext,
-    folder: String
+    folder: RunFolder
   ) {
     self.model = configuration.model
     dataset = configuration.dataset
@@ -95,6 +97,7 @@ struct RunResult: Codable {
     stepMsMedian = result.stepMillisecondsMedian
     updateMsMedian = OrNull(value: result.updateMillisecondsMedian)
     imagesPerSecond = result.imagesPerSecond
+    checkpointSeconds = folder.checkpointSeconds
     peakRssBytes = ProcessMemory.peakResidentBytes
     let reading = context.meter.reading
     largestWeightBufferBytes = reading.largestWeightBuffer
@@ -117,7 +120,7 @@ struct RunResult: Codable {
     updates = result.updates
     instructionSet = context.instructionSet.name
     weightsSHA256 = model.weightsSHA256
-    run = folder
+    run = folder.path
   }
 
   /// For people.

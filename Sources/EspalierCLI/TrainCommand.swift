@@ -15,10 +15,11 @@ struct TrainCommand: ParsableCommand {
   @Flag(help: "Print the resolved configuration and the plan, and train nothing.") var dryRun = false
 
   func run() throws {
-    let configuration = try flags.resolve()
+    let found = try TrainingSession.find(flags.dataset ?? RunConfiguration().dataset, directory: flags.dataDir)
+    let configuration = try flags.resolve(for: found.description)
     if dryRun { return try DryRun(configuration).print(asJSON: json) }
     let context = try ComputeContext(threads: configuration.threads, gamma: configuration.gamma)
-    let session = try TrainingSession(configuration, context: context)
+    let session = try TrainingSession(configuration, context: context, found: found)
     let folder = try RunFolder(configuration, context: context)
     try session.run(in: folder, printingJSON: json)
   }
@@ -35,25 +36,37 @@ struct TrainingSession {
   /// The fingerprint of the data set.
   let data: String
 
-  /// - Parameter checkpoint: has the model's weights; without it they are drawn.
-  init(_ configuration: RunConfiguration, context: ComputeContext, checkpoint: Checkpoint? = nil) throws {
+  /// - Parameters:
+  ///   - checkpoint: has the model's weights; without it they are drawn.
+  ///   - found: the data set, where it has been looked for already.
+  init(
+    _ configuration: RunConfiguration, context: ComputeContext, checkpoint: Checkpoint? = nil,
+    found: FoundDataset? = nil
+  ) throws {
     self.configuration = configuration
     self.context = context
-    let description = try DatasetCatalog.description(of: configuration.dataset, directory: configuration.dataDir)
-    request = configuration.modelRequest(for: description)
+    let found = try found ?? Self.find(configuration.dataset, directory: configuration.dataDir)
+    request = configuration.modelRequest(for: found.description)
     let spec = try ModelCatalog.spec(request)
     let random = CounterRandom(seed: configuration.seed)
-    dataset = try DatasetCatalog.load(name: configuration.dataset, directory: configuration.dataDir)
-    data = dataset.fingerprint
+    (dataset, data) = try Activity.during("reading data set \(configuration.dataset)") {
+      let dataset = try found.load()
+      return (dataset, dataset.fingerprint)
+    }
     let timetable = try TrainingTimetable(configuration.trainingOptions, trainingSamples: dataset.train.count)
     let schedule = try timetable.updates(
       interval: configuration.updateEvery, until: configuration.updateUntil, alpha: configuration.alpha)
     model = try Self.model(spec, configuration, random: random, context: context, checkpoint: checkpoint)
     trainer = try Trainer(
-      model: model, dataset: dataset, normalization: description.normalization,
+      model: model, dataset: dataset, normalization: found.description.normalization,
       options: configuration.trainingOptions, updater: configuration.updater(for: model, schedule: schedule),
       updateMode: configuration.updateMode,
       context: context)
+  }
+
+  /// Looks for a data set.
+  static func find(_ name: String, directory: String?) throws -> FoundDataset {
+    try Activity.during("looking for data set \(name)") { try DatasetCatalog.find(name, directory: directory) }
   }
 
   /// A checkpoint's model, or that of the initial weights, or one with weights drawn.

@@ -20,7 +20,7 @@ extension TrainingSession {
         throw InterruptedRun(reason: reason, step: result.steps, folder: folder.path)
       }
       let verdict = RunResult(
-        configuration, model: model, result: result, best: best, context: context, folder: folder.path)
+        configuration, model: model, result: result, best: best, context: context, folder: folder)
       try folder.write(verdict, to: "result.json")
       try ReportCommand.write(Report(runs: [RunRecord(folder: folder.path)]), to: folder.path + "/report.html")
       if json { try Terminal.json(verdict) } else { try Terminal.result(verdict.summary(folder: folder.path)) }
@@ -62,8 +62,10 @@ extension TrainingSession {
   }
 
   private func save(to store: CheckpointStore, of folder: RunFolder) throws {
+    let started = ContinuousClock.now
     try folder.synchronize()
     try save(to: store, configuration: folder.configuration)
+    folder.checkpointSeconds += (ContinuousClock.now - started).seconds
   }
 
   /// Writes a checkpoint of the present state.

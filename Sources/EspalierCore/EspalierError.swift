@@ -22,9 +22,18 @@ public struct EspalierError: Error, Sendable, Equatable, CustomStringConvertible
   public let message: String
 
   /// An error of the given kind.
+  ///
+  /// - Parameter message: what it quotes from files and arguments may hold anything; line ends and other control characters become
+  ///   spaces, so that it stays a single line.
   public init(_ kind: Kind, _ message: String) {
     self.kind = kind
-    self.message = message
+    self.message =
+      message.unicodeScalars.contains(where: Self.breaksLines)
+      ? String(String.UnicodeScalarView(message.unicodeScalars.map { Self.breaksLines($0) ? " " : $0 })) : message
+  }
+
+  private static func breaksLines(_ scalar: Unicode.Scalar) -> Bool {
+    [.control, .lineSeparator, .paragraphSeparator].contains(scalar.properties.generalCategory)
   }
 
   public var description: String { message }

@@ -17,27 +17,52 @@ extension DatasetCatalog {
     name: String, directory: String? = nil, allowsSubsets: Bool = false,
     environment: [String: String] = ProcessInfo.processInfo.environment
   ) throws -> ImageDataset {
+    try find(name, directory: directory, allowsSubsets: allowsSubsets, environment: environment).load()
+  }
+
+  /// Looks for a data set, so that it is known what it is; a user's own is opened, folders of pictures are listed.
+  ///
+  /// - Parameter allowsSubsets: whether fewer or more images than were published are accepted.
+  /// - Throws: `EspalierError.usage` if there is no data set of that name; `EspalierError.input` if a user's own set, or folders of
+  ///   pictures that are there, are damaged. Absent published ones are an error of `FoundDataset.load`.
+  public static func find(
+    _ name: String, directory: String? = nil, allowsSubsets: Bool = false,
+    environment: [String: String] = ProcessInfo.processInfo.environment
+  ) throws -> FoundDataset {
     let description = try published(name)
     let location = DatasetLocation(description, directory: directory, environment: environment)
     switch description.format {
-    case .synthetic: return try .synthetic()
-    case .idx:
-      let paths = try location.requireAll()
-      return ImageDataset(
-        description,
-        train: try readIDX(description, paths, isTraining: true, allowsSubsets: allowsSubsets),
-        test: try readIDX(description, paths, isTraining: false, allowsSubsets: allowsSubsets))
-    case .records(let labelBytes):
-      let paths = try location.requireAll()
-      let reader = RecordFiles(description, labelBytes: labelBytes, allowsSubsets: allowsSubsets)
-      func split(isTraining: Bool) throws -> ImageSplit {
-        let files = description.files.filter { $0.isTraining == isTraining }
-        return try reader.read(files.compactMap { paths[$0] }, isTraining: isTraining)
+    case .synthetic: return FoundDataset(description) { try .synthetic() }
+    case .idx, .records:
+      return FoundDataset(description) {
+        try read(description, location.requireAll(), allowsSubsets: allowsSubsets)
       }
-      return ImageDataset(description, train: try split(isTraining: true), test: try split(isTraining: false))
-    case .npy: return try ArrayFiles(description, location.requireAll()).load()
-    case .folders: return try ClassFolders(description, location.requireAll()).dataset
+    case .npy:
+      let files = try ArrayFiles(description, location.requireAll())
+      return FoundDataset(files.description, load: files.load)
+    case .folders:
+      // Models can be planned for ImageNet where it is not at hand.
+      if description.classes > 0, !location.isWhole {
+        return FoundDataset(description) { try ClassFolders(description, location.requireAll()).dataset }
+      }
+      let folders = try ClassFolders(description, location.requireAll())
+      return FoundDataset(folders.description) { folders.dataset }
     }
+  }
+
+  /// Reads a published set that lies in a few files.
+  private static func read(
+    _ description: DatasetDescription, _ paths: [DatasetFile: String], allowsSubsets: Bool
+  ) throws -> ImageDataset {
+    func split(isTraining: Bool) throws -> ImageSplit {
+      guard case .records(let labelBytes) = description.format else {
+        return try readIDX(description, paths, isTraining: isTraining, allowsSubsets: allowsSubsets)
+      }
+      let reader = RecordFiles(description, labelBytes: labelBytes, allowsSubsets: allowsSubsets)
+      let files = description.files.filter { $0.isTraining == isTraining }
+      return try reader.read(files.compactMap { paths[$0] }, isTraining: isTraining)
+    }
+    return ImageDataset(description, train: try split(isTraining: true), test: try split(isTraining: false))
   }
 
   private static func readIDX(
@@ -94,6 +119,23 @@ extension DatasetCatalog {
         "\(path): expected \(expected) \(file.content), found \(count); \(description.hint)")
     }
   }
+}
+
+/// A data set whose place is known, and that is not in memory yet.
+public struct FoundDataset {
+  /// What is published of it; of a user's own set, and of folders of pictures, what is there.
+  public let description: DatasetDescription
+  private let read: () throws -> ImageDataset
+
+  init(_ description: DatasetDescription, load: @escaping () throws -> ImageDataset) {
+    self.description = description
+    read = load
+  }
+
+  /// Reads it into memory, one byte a pixel; of pictures in folders the names are there already.
+  ///
+  /// - Throws: `EspalierError.input` if a file is absent or damaged, names file, expected and found.
+  public func load() throws -> ImageDataset { try read() }
 }
 
 extension ImageDataset {

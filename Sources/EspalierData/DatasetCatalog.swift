@@ -19,18 +19,7 @@ public enum DatasetCatalog {
     of name: String, directory: String? = nil,
     environment: [String: String] = ProcessInfo.processInfo.environment
   ) throws -> DatasetDescription {
-    let description = try published(name)
-    switch description.format {
-    case .synthetic, .idx, .records: return description
-    case .npy:
-      let location = DatasetLocation(description, directory: directory, environment: environment)
-      return try ArrayFiles(description, location.requireAll()).description
-    case .folders:
-      let location = DatasetLocation(description, directory: directory, environment: environment)
-      // Models can be planned for ImageNet where it is not at hand.
-      if description.classes > 0, !location.isWhole { return description }
-      return try ClassFolders(description, location.requireAll()).description
-    }
+    try find(name, directory: directory, environment: environment).description
   }
 
   /// What a plan needs to know of the data set called `name`: of a published one what is published, without a look at any file; of

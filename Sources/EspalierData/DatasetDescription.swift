@@ -219,4 +219,12 @@ extension DatasetDescription {
       }
     return (trainCount + testCount) * (image + 4)
   }
+
+  /// Bytes that its loader holds beside the images: of pictures in folders the batches that are decoded ahead, and what each thread
+  /// works in (a photograph of some 500 x 400 pixels).
+  public func loaderBytes(batchSize: Int, height: Int, width: Int, threads: Int) -> Int {
+    guard format == .folders else { return 0 }
+    let batch = batchSize * PictureSize(height: height, width: width).bytes
+    return PictureBatches.ahead(batchBytes: max(1, batch)) * batch + threads << 20
+  }
 }

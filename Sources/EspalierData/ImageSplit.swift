@@ -53,12 +53,15 @@ public struct ImageSplit: Sendable {
     return pixels
   }
 
-  /// Calls `body` with the bytes that tell this storage from another: the pixels, or the names of the files.
-  public func withIdentifyingBytes<R>(_ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R {
+  /// Calls `body` with the bytes that tell this storage from another, in pieces: the pixels; or the names of the files, then size and
+  /// first bytes of some of them, spread over all.
+  public func forEachIdentifyingPiece(_ body: (UnsafeRawBufferPointer) throws -> Void) rethrows {
     switch storage {
     case .bytes(let pixels), .floats(let pixels):
       try pixels.withUnsafeBufferPointer { try body(UnsafeRawBufferPointer($0)) }
-    case .files(let files): try files.names.withUnsafeBytes(body)
+    case .files(let files):
+      try files.names.withUnsafeBytes(body)
+      try files.forEachSample(body)
     }
   }
 

@@ -36,14 +36,14 @@ extension CommandLineTests {
       ("milestones: [[1], 2]", 64, "milestones: expected a list of numbers"),
       ("model: {a: b}", 64, "model: expected a value"), ("sparsity: 2", 64, "sparsity: 2.0 is out of range"),
       ("- model", 65, "expected keys with values"), ("model: [", 65, "is not YAML"),
-      ("model: mlp\nmodel: mlp", 65, "is not YAML"),
+      ("model: mlp\nmodel: mlp", 65, "is not YAML"), ("model: |\n  a\n  b\n", 64, "model: 'a b ' is unknown"),
     ])
     func badFilesAreOneLine(text: String, status: Int32, words: String) throws {
       let folder = try IDXFolder()
       let path = try write(text, in: folder)
       let program = try RunProgram.espalier(["train", "--config", path, "--output", folder.path])
       expectOneLine(program, status: status, saying: words)
-      if words != "sparsity: 2.0 is out of range" { #expect(program.error.contains(path)) }
+      if !words.hasPrefix("sparsity: 2") && !words.hasPrefix("model: 'a") { #expect(program.error.contains(path)) }
     }
 
     @Test func anAbsentFileIsNamed() throws {

@@ -139,6 +139,16 @@ extension CommandLineTests {
       var bytes = try Data(contentsOf: url)
       bytes[bytes.count - 1] ^= 1
       try bytes.write(to: url)
+      // So that evaluation does not take weights that may be damaged.
+      let verdict = try RunProgram.espalier(["eval", folder, "--json"])
+      #expect(verdict.status == 0, "\(verdict.error)")
+      #expect(try verdict.json()["checkpoint"] as? String == folder + "/checkpoints/\(names[0])")
+      #expect(
+        verdict.errorLines.first?.hasPrefix("espalier: warning: a damaged checkpoint is skipped: ") == true
+          && verdict.error.contains(names[1]))
+      expectOneLine(
+        try .espalier(["eval", "\(folder)/checkpoints/\(names[1])"]), status: 65, saying: names[1],
+        "training.safetensors", "damaged")
       let program = try Self.resume(folder, ["--max-time", "1s"])
       #expect(program.status == 75, "\(program.error)")
       #expect(

@@ -37,6 +37,7 @@ extension CommandLineTests {
       for name in integers { #expect(result[name] as? Int != nil, "\(name)") }
       let numbers =
         ["sparsity", "test_accuracy", "test_loss", "train_seconds", "step_ms_median", "update_ms_median"]
+        + ["checkpoint_seconds"]
         + ["images_per_second", "train_flops_per_sample", "dense_train_flops_per_sample", "exploration_rate"]
       for name in numbers { #expect(result[name] as? Double != nil, "\(name)") }
       func integer(_ name: String) -> Int { result[name] as? Int ?? -1 }

@@ -17,4 +17,10 @@ void expect_same_bits(const char *what, esp_isa isa, const float *a, const float
 /// Attention's forward and backward of one shape.
 void check_attention(esp_isa isa, size_t blocks, size_t heads, size_t size, size_t tokens, size_t lanes);
 
+/// A chain of norm, linear, GELU and linear that is added to its own input, forward and backward.
+void check_chain(esp_isa isa, size_t blocks, size_t tokens, size_t lanes);
+
+/// Some steps of AdamW on n numbers.
+void check_adamw(esp_isa isa, size_t n);
+
 #endif

@@ -1,6 +1,6 @@
-/// Every vector variant of the sparse kernels and of attention against plain loops in double, without Swift: what `make
-/// test-neon` builds for another architecture and runs under qemu. On the machine itself KernelTests does this and
-/// more.
+/// Every vector variant of the sparse kernels, of attention, token chains and AdamW against plain loops in double,
+/// without Swift: what `make test-neon` builds for another architecture and runs under qemu. On the machine itself
+/// KernelTests does this and more.
 
 #include <math.h>
 #include <stdio.h>
@@ -226,6 +226,8 @@ int main(void) {
     if (!esp_isa_available((esp_isa)isa)) continue;
     variants++;
     printf("%s\n", esp_isa_name((esp_isa)isa));
+    for (size_t n = 0; n <= 70; n += 7) check_adamw((esp_isa)isa, n);
+    check_adamw((esp_isa)isa, 5000);
     for (size_t i = 0; i < 4; i++) {
       const size_t lanes = lane_counts[i];
       for (size_t blocks = 1; blocks <= 3; blocks++) {
@@ -236,6 +238,8 @@ int main(void) {
       }
       check_attention((esp_isa)isa, 2, 2, 8, 7, lanes);
       check_attention((esp_isa)isa, 1, 1, 64, 33, lanes);
+      check_chain((esp_isa)isa, 1, 1, lanes);
+      check_chain((esp_isa)isa, 2, 7, lanes);
       check_conv((esp_isa)isa, 3, 8, 9, 7, 3, 1, 1, 2, lanes);
       check_conv((esp_isa)isa, 16, 5, 6, 33, 3, 2, 1, 2, lanes);
       check_conv((esp_isa)isa, 20, 19, 4, 5, 1, 1, 0, 2, lanes);

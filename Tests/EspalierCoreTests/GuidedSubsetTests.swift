@@ -174,6 +174,34 @@ import Testing
     try meter.check()
   }
 
+  /// What is larger than the k-th largest by one unit in the last place counts, what is smaller by one does not, and of what is equal
+  /// the first: also once the buffer has been compacted.
+  @Test(arguments: [1, Float(0.1), -3e-39, 1e30])
+  func tellsNeighbouringNumbersApart(value: Float) throws {
+    let (rows, columns) = (6, 600)
+    var random = LayerRandom(seed: 33)
+    let layer = OracleLayer(rows: rows, columns: columns, count: 200, using: &random)
+    let inactive = layer.inactiveCells
+    func neighbour(_ steps: Int32) -> Float { Float(bitPattern: UInt32(Int64(value.bitPattern) + Int64(steps))) }
+    for (k, place) in [(1, 3000), (2, 1500), (5, 1100)] {
+      var gradient = [Float](repeating: neighbour(-1), count: rows * columns)
+      for cell in inactive[20..<1040] { gradient[cell] = value }
+      // The k-th largest is `value` when these pass.
+      gradient[inactive[place]] = neighbour(1)
+      gradient[inactive[place + 7]] = neighbour(-1)
+      let expected = Array(inactive[20..<20 + k - 1]) + [inactive[place]]
+      let meter = AllocationMeter()
+      let structure = try SparseStructure(rows: rows, columns: columns, connections: layer.connections, meter: meter)
+      let topK = StreamedTopK(k, of: SparseMatrix(name: "layer", structure: structure, meter: meter))
+      gradient.withUnsafeBufferPointer {
+        topK.add(GradientTile(rows: 0..<rows, columns: columns, gradients: $0))
+      }
+      let (found, gradients) = topK.finish()
+      #expect(found.cells == expected)
+      #expect(gradients.array.map(\.bitPattern) == expected.map { gradient[$0].bitPattern })
+    }
+  }
+
   /// Many times more entries than the buffer holds, in the order that fills it most often.
   @Test func aRisingStreamIsCompactedAgainAndAgain() throws {
     let (rows, columns) = (300, 400)

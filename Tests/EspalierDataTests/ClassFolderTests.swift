@@ -32,6 +32,28 @@ import Testing
     #expect(description.isResizable && description.height == 224)
   }
 
+  /// What was found is not looked for again: a million names take their time.
+  @Test func foldersAreListedOnce() throws {
+    try write("train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg")
+    let found = try DatasetCatalog.find("folder", directory: folder.path)
+    try write("train/a/2.jpg", "val/b/1.jpg")
+    #expect(found.description.trainCount == 2)
+    let data = try found.load()
+    #expect(data.train.count == 2 && data.test.count == 1)
+    #expect(try load().train.count == 3)
+  }
+
+  /// The batches decoded ahead and a workspace a thread count; other data sets have none.
+  @Test func thePlanCountsWhatTheLoaderHolds() throws {
+    let folders = try DatasetCatalog.published("imagenet")
+    let batch = 32 * 3 * 224 * 224
+    #expect(folders.loaderBytes(batchSize: 32, height: 224, width: 224, threads: 2) == 4 * batch + 2 << 20)
+    // Four batches of 512 take more than 256 MiB, two are kept at least.
+    #expect(folders.loaderBytes(batchSize: 512, height: 224, width: 224, threads: 1) == 3 * 16 * batch + 1 << 20)
+    #expect(folders.loaderBytes(batchSize: 4096, height: 224, width: 224, threads: 1) == 2 * 128 * batch + 1 << 20)
+    #expect(try DatasetCatalog.published("cifar10").loaderBytes(batchSize: 32, height: 32, width: 32, threads: 2) == 0)
+  }
+
   @Test func imageNetTakesSubsets() throws {
     try write("train/n01440764/a.JPEG", "train/n01443537/a.JPEG", "val/n01443537/b.JPEG")
     let data = try load("imagenet")

@@ -41,7 +41,7 @@ struct PictureFolder {
 
   private func contents(
     _ split: ImageSplit, workers: Int, ahead: Int? = nil, first: Int = 0, batch: Int = 4, epoch: Int = 1,
-    centre: Bool = false, damage: PictureRequest.Damage = .replace
+    centre: Bool = false, damage: PictureRequest.Damage = .replace, stackBytes: Int? = nil
   ) throws -> Contents {
     let random = CounterRandom(seed: 8)
     let order = SampleOrder(count: split.count, epoch: epoch, shuffled: !centre, random: random)
@@ -50,7 +50,7 @@ struct PictureFolder {
       transform: centre ? .centre : .random(RandomResizedCrop(), flips: true, epoch: epoch, random), size: size,
       damage: damage)
     let batches = try PictureBatches(
-      request, workers: workers, ahead: ahead, instructionSet: try .selected())
+      request, workers: workers, ahead: ahead, stackBytes: stackBytes, instructionSet: try .selected())
     var all = Contents()
     while try batches.withNext({ (batch: PictureBatch) -> Void in
       // Slots that were left out hold nothing.
@@ -75,6 +75,22 @@ struct PictureFolder {
     let rest = try contents(train, workers: 2, first: 1)
     #expect(rest.pixels == Array(one.pixels[1...]) && rest.samples == Array(one.samples[1...]))
     #expect(try contents(train, workers: 2, epoch: 2).pixels != one.pixels)
+  }
+
+  /// Without a thread, by choice or because the system gives none (no address space has room for such a stack), the caller decodes.
+  @Test func decodesWithoutThreads() throws {
+    let folder = try PictureFolder()
+    try folder.folder.write(Array("no picture".utf8), to: folder.name(4, in: "train"))
+    let train = try folder.load().train
+    let one = try contents(train, workers: 1, ahead: 1)
+    for (workers, stackBytes) in [(0, nil), (3, 1 << 48)] as [(Int, Int?)] {
+      for ahead in [1, 2, nil] {
+        #expect(try contents(train, workers: workers, ahead: ahead, stackBytes: stackBytes) == one)
+      }
+    }
+    for index in 0..<11 { try folder.folder.write([1, 2, 3], to: folder.name(index, in: "train")) }
+    let data = try folder.load()
+    #expect(message { _ = try contents(data.train, workers: 0) }.contains("cannot be decoded"))
   }
 
   /// What is decoded for a picture does not depend on its batch.

@@ -46,6 +46,26 @@ import Testing
     #expect(try images.withUnsafeBufferPointer { try predictor.logits(of: $0) } == logits)
   }
 
+  /// Batches are as large as 1 GiB of activations allows, whatever the memory and the threads of the machine.
+  @Test func largeImagesComeInSmallBatches() throws {
+    #expect(try Predictor(model, context: context).batchSize == 128)
+    #expect(try Predictor(model, batchSize: 3, context: context).batchSize == 3)
+    for (side, expected) in [(100, 128), (500, 32)] {
+      let spec = try ModelSpec(
+        name: "wide", input: FeatureSize(channels: 3, height: side, width: side), classes: 2,
+        layers: [
+          .convolution(name: "conv", outChannels: 16, geometry: ConvolutionGeometry(kernel: 3, padding: 1)), .relu,
+          .averagePool(PoolGeometry(kernel: side)), .flatten, .linear(name: "linear", outputs: 2),
+        ])
+      let sizes = try [1, 3].map { threads in
+        let context = try ComputeContext(threads: threads)
+        let model = try Model(sparse: spec, sparsity: 0.5, random: CounterRandom(seed: 1), context: context)
+        return try Predictor(model, context: context).batchSize
+      }
+      #expect(sizes == [expected, expected], "\(side) x \(side)")
+    }
+  }
+
   @Test func noSamplesMakeNoLogits() throws {
     let output = folder.file("y.npy")
     #expect(try Predictor(model, context: context).predict(store([], [0, 3, 32, 32]), to: output) == 0)

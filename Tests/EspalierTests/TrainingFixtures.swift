@@ -97,6 +97,7 @@ final class TrainingRecorder: TrainingObserver {
   var loggedSteps: [Int] = []
   var updates: [UpdateRecord] = []
   var epochs: [EpochRecord] = []
+  var evaluated: [(epoch: Int, samples: Int, count: Int)] = []
   var onStep: (StepRecord) throws -> Void = { _ in }
   var onUpdate: (UpdateRecord) throws -> Void = { _ in }
 
@@ -110,6 +111,8 @@ final class TrainingRecorder: TrainingObserver {
     updates.append(record)
     try onUpdate(record)
   }
+
+  func didEvaluate(_ samples: Int, of count: Int, epoch: Int) { evaluated.append((epoch, samples, count)) }
 
   func didFinishEpoch(_ record: EpochRecord) throws { epochs.append(record) }
 }

@@ -37,6 +37,10 @@ import Testing
     #expect(recorder.steps.map(\.step) == Array(1...70))
     #expect(recorder.loggedSteps == Array(stride(from: 3, through: 70, by: 3)))
     #expect(recorder.epochs.map(\.epoch) == [1, 2, 3])
+    let samples = (1...8).map { min(64 * $0, 500) }
+    #expect(recorder.evaluated.map(\.samples) == samples + samples + samples)
+    #expect(recorder.evaluated.allSatisfy { $0.count == 500 })
+    #expect(recorder.evaluated.map(\.epoch) == [1, 2, 3].flatMap { [Int](repeating: $0, count: 8) })
     #expect(recorder.updates.map(\.step) == [21, 41, 61])
     #expect(result.steps == 70)
     #expect(result.epochs == 3)

@@ -3,8 +3,7 @@
 
 Each NAME.safetensors is a checkpoint of the first weights, as Espalier writes one, and beside them under "recorded.": a batch of
 images (bytes) with labels, its logits in evaluation mode, and where the model has no dropout its loss before each of six steps of
-SGD and numbers after them. masked-dense/NAME.safetensors are state_dicts as PyTorch users have them, whose inactive weights are
-zeros; masked-dense/NAME.logits.safetensors hold images and logits. Everything is computed in double precision.
+SGD and numbers after them. Everything is computed in double precision.
 
     python3 record.py FOLDER        (needs PyTorch; recorded with 2.x on the CPU)
 """
@@ -162,21 +161,6 @@ def record(path, name, model, width=1, density=None, connections=None, samples=8
     writer.write(path)
 
 
-def record_masked_dense(folder, name, model, density):
-    """A state_dict in single precision with zeros where the mask has none, and logits."""
-    model = model.double()
-    prepare(model, connection_counts(model, density, None))
-    weights = Writer()
-    for key, tensor in model.state_dict().items():
-        weights.add(key, tensor.float() if tensor.is_floating_point() else tensor)
-    weights.write(f"{folder}/{name}.safetensors")
-    images, _, x = batch(8, 32)
-    outputs = Writer()
-    outputs.add("images", images)
-    outputs.add("logits", logits(model, x))
-    outputs.write(f"{folder}/{name}.logits.safetensors")
-
-
 if __name__ == "__main__":
     folder = sys.argv[1]
     torch.manual_seed(1)
@@ -199,8 +183,3 @@ if __name__ == "__main__":
         f"{folder}/resnet18.safetensors", "resnet18", ResNet(18, CLASSES), connections=30_000, side=64,
         learning_rate=0.01, finals=["conv1", "bn1", "layer2.0.conv1", "layer2.0.downsample.0", "layer4.1.bn2", "fc"],
     )  # fmt: skip
-    torch.manual_seed(3)
-    os.makedirs(f"{folder}/masked-dense", exist_ok=True)
-    record_masked_dense(f"{folder}/masked-dense", "resnet20", CIFARResNet(20, 0.25), 0.1)
-    record_masked_dense(f"{folder}/masked-dense", "vgg16-small", VGG(16, small=True, width=0.25, classes=CLASSES), 0.1)
-    record_masked_dense(f"{folder}/masked-dense", "simple-vit-tiny", SimpleViT(0.1875), 0.1)

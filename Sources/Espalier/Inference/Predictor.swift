@@ -5,17 +5,39 @@ import EspalierData
 public struct Predictor {
   /// The model whose logits these are.
   public let model: Model
-  private let batchSize: Int
+  /// Samples that are computed together.
+  package let batchSize: Int
   private let context: ComputeContext
 
+  /// Samples a batch at most where nothing else is asked for, and the bytes that their activations may take.
+  private static let usual = (samples: 128, bytes: 1 << 30)
+
+  /// - Parameter batchSize: nil for 128, or as many as take 1 GiB of activations: a function of the model alone, so that results repeat.
   /// - Throws: `EspalierError.usage` for a batch size below 1 or above 65,536.
-  public init(_ model: Model, batchSize: Int = 128, context: ComputeContext) throws {
+  public init(_ model: Model, batchSize: Int? = nil, context: ComputeContext) throws {
+    let batchSize = try batchSize ?? Self.fitting(model, context: context)
     guard (1...65_536).contains(batchSize) else {
       throw EspalierError.usage("batch-size: \(batchSize) is out of range; expected 1 to 65536")
     }
     self.model = model
     self.batchSize = batchSize
     self.context = context
+  }
+
+  /// The usual batch size, halved until its activations fit.
+  private static func fitting(_ model: Model, context: ComputeContext) throws -> Int {
+    let probe = try ComputeContext(threads: 1, instructionSet: context.instructionSet)
+    let input = model.spec.input
+    let shape = ActivationShape(samples: 1, channels: input.channels, height: input.height, width: input.width)
+    // Models of small images are small, whatever their layers are.
+    guard input.count > 3 * 64 * 64 else { return usual.samples }
+    let x = probe.pool.activations(shape)
+    x.buffer.update(repeating: 0)
+    _ = try model(Variable(x), on: Tape(context: probe, mode: .evaluation))
+    let bytes = max(1, probe.meter.reading.peakActivationBytes)
+    var samples = usual.samples
+    while samples > 1, samples > usual.bytes / bytes { samples /= 2 }
+    return samples
   }
 
   /// Logits [samples, classes] of normalised images [samples, channels, height, width], both row-major.

@@ -27,7 +27,7 @@ enum NewFolder {
     } catch let error as EspalierError {
       throw EspalierError(error.kind, error.message.replacingOccurrences(of: unfinished, with: path))
     } catch {
-      throw EspalierError.write("\(path): cannot be made: \(error.localizedDescription)")
+      throw EspalierError.write("\(path): cannot be made: \(FolderSync.reason(error))")
     }
   }
 }

@@ -137,6 +137,12 @@ struct BatchReader {
     return nil
   }
 
+  /// Gives back the memory of decoded pictures; nothing is read after.
+  mutating func close() {
+    pictures = nil
+    position = batches.count
+  }
+
   private mutating func nextInMemory() -> Batch? {
     guard position < batches.count else { return nil }
     defer { position += 1 }

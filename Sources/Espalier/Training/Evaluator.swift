@@ -33,7 +33,11 @@ public struct Evaluator {
   }
 
   /// Sums over all images; the last batch may be smaller than the others. Images that cannot be decoded are left out.
-  public func callAsFunction(_ model: Model) throws -> LossResult {
+  ///
+  /// - Parameter progress: is told after each batch how many images are done, and of how many.
+  public func callAsFunction(
+    _ model: Model, progress: (_ samples: Int, _ count: Int) -> Void = { _, _ in }
+  ) throws -> LossResult {
     let order = SampleOrder(count: loader.split.count, epoch: 0, shuffled: false, random: CounterRandom(seed: 0))
     var total = 0.0
     var correct = 0
@@ -47,10 +51,12 @@ public struct Evaluator {
       total += result.total
       correct += result.correct
       samples += batch.labels.count
-      guard countsTopFive else { continue }
-      inTopFive += batch.labels.withUnsafeBufferPointer {
-        context.countCorrect(amongLargest: 5, logits.value, labels: $0)
+      if countsTopFive {
+        inTopFive += batch.labels.withUnsafeBufferPointer {
+          context.countCorrect(amongLargest: 5, logits.value, labels: $0)
+        }
       }
+      progress(samples, loader.split.count)
     }
     guard samples > 0 else {
       throw EspalierError.input(

@@ -118,7 +118,11 @@ public final class Trainer {
       progress.epochLoss += loss.mean
       try report(step, loss: loss, update: update, to: observer)
       guard !observer.wantsStop else { return }
-      if progress.step == end { try finishEpoch(observer) }
+      if progress.step == end {
+        // The evaluation decodes pictures of its own.
+        batches.close()
+        try finishEpoch(observer)
+      }
       try observer.mayCheckpoint(step: progress.step, endsEpoch: progress.step == end)
     }
   }
@@ -135,8 +139,9 @@ public final class Trainer {
   /// Evaluates the model at the end of an epoch.
   private func finishEpoch(_ observer: some TrainingObserver) throws {
     let epoch = progress.history.count
-    let test = try evaluator(model)
-    let validation = try validator?(model)
+    func tell(_ samples: Int, _ count: Int) { observer.didEvaluate(samples, of: count, epoch: epoch + 1) }
+    let test = try evaluator(model, progress: tell)
+    let validation = try validator?(model, progress: tell)
     for (name, loss) in [("test", test), ("validation", validation)] where loss?.total.isFinite == false {
       throw EspalierError.diverged(
         "diverged by step \(progress.step), the end of epoch \(epoch + 1): the \(name) loss is \(loss?.mean ?? .nan)\(model.firstBrokenTensor(context).map { ": \($0) is not finite" } ?? ""); try a lower learning rate"

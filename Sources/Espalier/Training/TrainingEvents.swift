@@ -100,6 +100,8 @@ public protocol TrainingObserver {
   func didStep(_ record: StepRecord, isLogged: Bool) throws
   /// After every update of the topology.
   func didUpdateTopology(_ record: UpdateRecord) throws
+  /// While an epoch (counted from 1) is evaluated, after each batch: how many of its images are done.
+  func didEvaluate(_ samples: Int, of count: Int, epoch: Int)
   /// After every epoch, once it is evaluated.
   func didFinishEpoch(_ record: EpochRecord) throws
   /// Asked after every step: true ends the run before anything else happens, even an epoch's evaluation.
@@ -112,6 +114,8 @@ extension TrainingObserver {
   public func didStep(_ record: StepRecord, isLogged: Bool) {}
   /// Does nothing.
   public func didUpdateTopology(_ record: UpdateRecord) {}
+  /// Does nothing.
+  public func didEvaluate(_ samples: Int, of count: Int, epoch: Int) {}
   /// Does nothing.
   public func didFinishEpoch(_ record: EpochRecord) {}
   public var wantsStop: Bool { false }

@@ -67,28 +67,39 @@ public struct PictureBatch {
 public final class PictureBatches {
   private let queue: PictureQueue
   private var position: Int
+  /// Decodes in the caller's thread; nil where there are others.
+  private let inline: PictureReader.Shared?
 
   /// - Parameters:
   ///   - request: which pictures, and what becomes of them.
-  ///   - workers: threads, at least 1.
+  ///   - workers: threads that decode; where none can be started, or none is wanted, batches are decoded when they are asked for.
   ///   - ahead: batches that are kept, the one in use among them; nil: 4, or fewer where those would take more than 256 MiB.
   ///   - instructionSet: whose kernels bring pictures to size.
   /// - Throws: `EspalierError.input` where there is no memory for them.
-  public init(_ request: PictureRequest, workers: Int, ahead: Int? = nil, instructionSet: InstructionSet) throws {
-    precondition(workers > 0)
+  public convenience init(
+    _ request: PictureRequest, workers: Int, ahead: Int? = nil, instructionSet: InstructionSet
+  ) throws {
+    try self.init(request, workers: workers, ahead: ahead, stackBytes: nil, instructionSet: instructionSet)
+  }
+
+  /// - Parameter stackBytes: of each thread; nil for the system's choice.
+  package init(
+    _ request: PictureRequest, workers: Int, ahead: Int?, stackBytes: Int?, instructionSet: InstructionSet
+  ) throws {
+    precondition(workers >= 0)
     let bytes = max(1, (request.batches.first?.count ?? 0) * request.size.bytes)
-    let kept = max(1, min(ahead ?? max(2, min(4, (256 << 20) / bytes)), request.batches.count - request.first))
+    let kept = max(1, min(ahead ?? Self.ahead(batchBytes: bytes), request.batches.count - request.first))
     queue = try PictureQueue(request, kept: kept, batchBytes: bytes)
     position = request.first
-    for _ in 0..<workers {
-      let thread = Thread { [queue] in
-        // The name that tools show; where it cannot be set, nothing is lost.
-        try? Data("espalier-decode".utf8).write(to: URL(fileURLWithPath: "/proc/thread-self/comm"))
-        queue.work(instructionSet)
-      }
-      thread.start()
+    let queue = queue
+    let started = (0..<workers).prefix { _ in
+      DecodingThread.start(stackBytes: stackBytes) { queue.work(instructionSet) }
     }
+    inline = started.isEmpty ? PictureReader.Shared(size: request.size, instructionSet: instructionSet) : nil
   }
+
+  /// Batches that are kept where nothing else is asked for.
+  static func ahead(batchBytes: Int) -> Int { max(2, min(4, (256 << 20) / batchBytes)) }
 
   deinit { queue.cancel() }
 
@@ -97,6 +108,7 @@ public final class PictureBatches {
   /// - Throws: `EspalierError.input` where pictures cannot be read, or not be decoded nor replaced; what `body` throws.
   public func withNext<R>(_ body: (PictureBatch) throws -> R) throws -> R? {
     guard position < queue.request.batches.count else { return nil }
+    if let inline { queue.decode(position, inline) }
     let batch = try queue.wait(for: position)
     defer {
       queue.release(position)
@@ -190,16 +202,23 @@ private final class PictureQueue: @unchecked Sendable {
 
   /// What a thread does: decodes pictures until there are none.
   func work(_ instructionSet: InstructionSet) {
+    let reader = PictureReader.Shared(size: request.size, instructionSet: instructionSet)
+    while let (batch, slot) = claim() { decode(batch, slot, reader) }
+  }
+
+  /// Decodes one batch in the caller's thread, where there is no other.
+  func decode(_ batch: Int, _ reader: PictureReader.Shared) {
+    for slot in 0..<request.batches[batch].count { decode(batch, slot, reader) }
+  }
+
+  private func decode(_ batch: Int, _ slot: Int, _ reader: PictureReader.Shared) {
     guard case .files(let files) = request.split.storage else { preconditionFailure("the images lie in no files") }
-    var reader = PictureReader(size: request.size, instructionSet: instructionSet)
-    while let (batch, slot) = claim() {
-      let out = buffers[batch % kept] + slot * request.size.bytes
-      do {
-        let sample = try request.decode(request.batches[batch], slot, files, &reader, into: out)
-        finish(batch, slot, .success(sample))
-      } catch {
-        finish(batch, slot, .failure(error))
-      }
+    let out = buffers[batch % kept] + slot * request.size.bytes
+    do {
+      let sample = try request.decode(request.batches[batch], slot, files, &reader.reader, into: out)
+      finish(batch, slot, .success(sample))
+    } catch {
+      finish(batch, slot, .failure(error))
     }
   }
 

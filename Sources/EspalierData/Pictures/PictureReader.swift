@@ -114,6 +114,17 @@ package struct PictureReader: ~Copyable {
   }
 }
 
+extension PictureReader {
+  /// A reader that keeps its memory from one batch to the next.
+  final class Shared {
+    var reader: PictureReader
+
+    init(size: PictureSize, instructionSet: InstructionSet) {
+      reader = PictureReader(size: size, instructionSet: instructionSet)
+    }
+  }
+}
+
 /// Memory that grows as it is asked for.
 private final class Scratch {
   private var memory: UnsafeMutablePointer<UInt8>?

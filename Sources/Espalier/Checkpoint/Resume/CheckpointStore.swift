@@ -155,15 +155,32 @@ extension CheckpointStore {
     return nil
   }
 
+  /// Compares the files of a checkpoint's folder with its checksums. What is no folder, and a folder without checksums and without the
+  /// state of a run, as weights from elsewhere have it, has none to compare.
+  ///
+  /// - Throws: `EspalierError.input` where a file is missing or not as it was written.
+  public static func verify(_ folder: String) throws {
+    let files = FileManager.default
+    let isRuns = [Checksums.fileName, RunState.fileName].contains { files.fileExists(atPath: folder + "/" + $0) }
+    if isRuns { try Checksums.verify(fileNames, in: folder) }
+  }
+
   /// Puts a run where its checkpoint left it: optimizer state, explored connections, sums and position. The model's weights, which
   /// `Checkpoint` reads, must be in place.
   ///
   /// - Throws: `EspalierError.input` where the checkpoint does not fit the trainer.
   public func restore(_ trainer: Trainer, step: Int, state: RunState) throws {
-    let progress = state.progress
-    guard progress.step <= trainer.timetable.steps, progress.history.count <= trainer.timetable.epochs else {
+    let (progress, timetable) = (state.progress, trainer.timetable)
+    guard progress.step <= timetable.steps, progress.history.count <= timetable.epochs else {
       throw EspalierError.input(
-        "\(path(step: step)): is at step \(progress.step), the run has \(trainer.timetable.steps); is config.yaml the run's own?"
+        "\(path(step: step)): is at step \(progress.step), the run has \(timetable.steps); is config.yaml the run's own?"
+      )
+    }
+    let layers = trainer.model.sparseParameters.count
+    let fits = progress.topology.map { $0.grown.count == layers && $0.pruned.count == layers } ?? true
+    guard fits, progress.step >= min(progress.history.count * timetable.stepsPerEpoch, timetable.steps) else {
+      throw EspalierError.input(
+        "\(path(step: step)): its epochs or layers contradict its step or its model; was it written by another program?"
       )
     }
     trainer.restore(progress)
