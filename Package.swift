@@ -27,6 +27,7 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+    .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
   ],
   targets: [
@@ -54,7 +55,13 @@ let package = Package(
     .target(name: "EspalierTopology", dependencies: ["EspalierCore"]),
     .target(name: "EspalierData", dependencies: ["EspalierCore", "EspZlib", "EspImages"]),
     .target(
-      name: "Espalier", dependencies: ["EspalierCore", "EspalierTopology", "EspalierData", "EspOpenSSL", "EspZlib"]),
+      name: "EspalierProtobuf", dependencies: [.product(name: "SwiftProtobuf", package: "swift-protobuf")],
+      exclude: ["protos"]),
+    .target(
+      name: "Espalier",
+      dependencies: [
+        "EspalierCore", "EspalierTopology", "EspalierData", "EspalierProtobuf", "EspOpenSSL", "EspZlib",
+      ]),
     .target(name: "EspalierBaselines", dependencies: ["Espalier", "EspDense"]),
     .target(name: "EspalierBench", dependencies: ["EspalierBaselines", "EspDense"]),
     .executableTarget(
@@ -63,7 +70,9 @@ let package = Package(
         "Espalier", "EspalierBaselines", "EspalierBench", "Yams",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
-      ]),
+      ],
+      plugins: ["BuildCommit"]),
+    .plugin(name: "BuildCommit", capability: .buildTool),
 
     // Tests
     .target(name: "TestImages", dependencies: ["EspLibJPEG", "EspLibPNG"], path: "Tests/TestImages"),
@@ -77,7 +86,8 @@ let package = Package(
     .testTarget(name: "EspalierTopologyTests", dependencies: ["EspalierTopology", "TestSupport"]),
     .testTarget(
       name: "EspalierDataTests", dependencies: ["EspalierData", "EspImages", "TestSupport"], exclude: ["Fixtures"]),
-    .testTarget(name: "EspalierTests", dependencies: ["Espalier", "EspalierBaselines", "TestSupport"]),
+    .testTarget(
+      name: "EspalierTests", dependencies: ["Espalier", "EspalierBaselines", "EspalierProtobuf", "TestSupport"]),
     .testTarget(name: "EspalierBenchTests", dependencies: ["EspalierBench"]),
     .testTarget(name: "CommandLineTests", dependencies: ["EspalierCLI", "EspalierData", "TestSupport"]),
   ],
@@ -90,6 +100,6 @@ if Context.environment["ESPALIER_KERNELS_ONLY"] != nil {
   package.products = []
   package.dependencies = []
   package.targets.removeAll { target in
-    target.name.hasPrefix("Espalier") || target.name == "CommandLineTests"
+    target.name.hasPrefix("Espalier") || ["CommandLineTests", "BuildCommit"].contains(target.name)
   }
 }

@@ -37,7 +37,10 @@ final class ProgressReporter: TrainingObserver {
   }
 
   func didStep(_ record: StepRecord, isLogged: Bool) throws {
-    if isLogged { try folder.appendMetrics(StepLine(record)) }
+    if isLogged {
+      try folder.appendMetrics(StepLine(record))
+      try folder.board?.append(record)
+    }
     let now = ContinuousClock.now
     guard record.step == firstStep + 1 || now - lastShown >= (isTerminal ? .milliseconds(200) : .seconds(5)) else {
       return
@@ -48,10 +51,12 @@ final class ProgressReporter: TrainingObserver {
 
   func didUpdateTopology(_ record: UpdateRecord) throws {
     try folder.appendTopology(UpdateLine(record))
+    try folder.board?.append(record.layers, step: record.step)
   }
 
   func didFinishEpoch(_ record: EpochRecord) throws {
     try folder.appendMetrics(EpochLine(record))
+    try folder.board?.append(record)
     log(
       String(
         format: "epoch %d/%d: train loss %.4f, test loss %.4f, test accuracy %.4f", record.epoch, timetable.epochs,

@@ -14,7 +14,7 @@ public struct StepRecord: Sendable {
 }
 
 /// One layer's part in an update of the topology.
-public struct LayerUpdateRecord: Sendable, Encodable {
+public struct LayerUpdateRecord: Sendable, Codable {
   public let name: String
   public let nnz: Int
   /// Inactive connections that the updater compared: GSE's subset; all of them where the whole gradient was streamed.
@@ -101,6 +101,15 @@ extension TrainingObserver {
 
 struct NoObserver: TrainingObserver {}
 
+/// What one phase of training came to, over all steps.
+public struct PhaseRecord: Sendable, Codable, Hashable {
+  /// `TrainingPhase.name`.
+  public let name: String
+  public let seconds: Double
+  /// Weights and their state, and activations in use, at most.
+  public let peakBytes: Int
+}
+
 /// What a run came to.
 public struct TrainingResult: Sendable {
   /// Steps taken.
@@ -121,8 +130,17 @@ public struct TrainingResult: Sendable {
   /// Fraction of all possible connections that were ever active; nil where counting them would have taken too much memory.
   public let explorationRate: Double?
   public let updates: Int
+  /// Where the time of the steps went, in the order of a step.
+  public let phases: [PhaseRecord]
 
   public var testAccuracy: Double { history.last?.testAccuracy ?? 0 }
   public var testLoss: Double { history.last?.testLoss ?? 0 }
   public var testTop5Accuracy: Double? { history.last?.testTop5Accuracy }
+}
+
+extension PhaseRecord {
+  /// The name as people read it.
+  package var title: String { Self.title(of: name) }
+
+  static func title(of name: String) -> String { name.replacing("-", with: " ") }
 }

@@ -53,6 +53,8 @@ final class ActivationStorage {
 public final class ActivationPool {
   private let meter: AllocationMeter
   private var free: [Int: [UnsafeMutablePointer<Float>]] = [:]
+  /// Bytes handed out and not given back, now and at most since `takePeakInUse` was last called.
+  private var (inUse, peakInUse) = (0, 0)
 
   public init(meter: AllocationMeter) { self.meter = meter }
 
@@ -84,8 +86,16 @@ public final class ActivationPool {
     try withWorkspace(count: 2 * count) { try $0.withMemoryRebound(to: Double.self, capacity: count, body) }
   }
 
+  /// The most bytes in use since this was last called.
+  func takePeakInUse() -> Int {
+    defer { peakInUse = inUse }
+    return peakInUse
+  }
+
   fileprivate func take(count: Int) -> (UnsafeMutablePointer<Float>, Int) {
     let capacity = Self.capacity(for: count)
+    inUse += Self.bytes(capacity: capacity)
+    peakInUse = max(peakInUse, inUse)
     if let pointer = free[capacity]?.popLast() { return (pointer, capacity) }
     let bytes = Self.bytes(capacity: capacity)
     let raw: UnsafeMutableRawPointer
@@ -127,6 +137,7 @@ public final class ActivationPool {
 
   fileprivate func giveBack(_ pointer: UnsafeMutablePointer<Float>, capacity: Int) {
     free[capacity, default: []].append(pointer)
+    inUse -= Self.bytes(capacity: capacity)
   }
 
   /// Rounds up to an eighth of the next power of two, so that nearly equal shapes share memory.

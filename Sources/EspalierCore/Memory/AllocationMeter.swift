@@ -58,6 +58,8 @@ public final class AllocationMeter: Sendable {
   public struct Reading: Sendable {
     public internal(set) var weightBytes = 0
     public internal(set) var peakWeightBytes = 0
+    /// Since `takePeakWeightBytes` was last called.
+    fileprivate(set) var recentPeakWeightBytes = 0
     public internal(set) var largestWeightBuffer = 0
     public internal(set) var activationBytes = 0
     public internal(set) var peakActivationBytes = 0
@@ -89,12 +91,21 @@ public final class AllocationMeter: Sendable {
       }
       reading.weightBytes += bytes
       reading.peakWeightBytes = max(reading.peakWeightBytes, reading.weightBytes)
+      reading.recentPeakWeightBytes = max(reading.recentPeakWeightBytes, reading.weightBytes)
       reading.largestWeightBuffer = max(reading.largestWeightBuffer, bytes)
       guard let site, tag != .dense, tag != .vector else { return }
       let allowed = site.largestBuffer(gamma: gamma)
       if elements > allowed {
         reading.violations.append(Violation(tag: tag, site: site, elements: elements, allowed: allowed))
       }
+    }
+  }
+
+  /// The most weight bytes since this was last called.
+  func takePeakWeightBytes() -> Int {
+    state.withLock { reading in
+      defer { reading.recentPeakWeightBytes = reading.weightBytes }
+      return reading.recentPeakWeightBytes
     }
   }
 

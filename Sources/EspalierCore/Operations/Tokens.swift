@@ -8,7 +8,7 @@ import Foundation
 public final class PositionEmbedding {
   public let channels, height, width: Int
   /// [height, width, channels]
-  let values: MeteredBuffer<Float>
+  package let values: MeteredBuffer<Float>
 
   /// - Precondition: channels is a multiple of 4 and at least 8.
   public init(channels: Int, height: Int, width: Int, meter: AllocationMeter) {
