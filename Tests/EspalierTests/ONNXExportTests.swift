@@ -54,6 +54,31 @@ import Testing
     try context.meter.check()
   }
 
+  /// Pools of both kinds, a bias, a ReLU of its own, dropout, linear layers in a row.
+  private static func pooled() throws -> ModelSpec { try TrainingSetup.convolutional().spec }
+
+  /// What the operators compute, one by one and in Double, is what the model computes.
+  @Test(arguments: 0..<5) func theGraphComputesTheLogits(_ index: Int) throws {
+    let specs = [TinyModels.residual, TinyModels.bottlenecks, TinyModels.adaptive, TinyModels.transformer, Self.pooled]
+    let spec = try specs[index]()
+    let model = try TinyModels.model(spec, context: context)
+    for case .dense(let name, _, let values) in model.state where name.contains("running") {
+      for i in 0..<values.count { values[i] += Float(i % 3 + 1) / 8 }
+    }
+    try model.writeONNX(to: path)
+    let samples = 3
+    let images = (0..<samples * spec.input.count).map { Float($0 * 7919 % 1013) / 506 - 1 }
+    let expected = try images.withUnsafeBufferPointer { try Predictor(model, context: context).logits(of: $0) }
+    var interpreter = ONNXInterpreter(try read().graph)
+    let found = try interpreter(
+      PlainTensor(
+        shape: [samples, spec.input.channels, spec.input.height, spec.input.width], numbers: images.map { Double($0) }))
+    #expect(found.shape == [samples, spec.classes])
+    let largest = expected.map { abs($0) }.max() ?? 0
+    try #require(largest > 0.01, "logits that differ from zero")
+    for (a, b) in zip(found.numbers, expected) { #expect(abs(a - Double(b)) <= 1e-5 * Double(largest)) }
+  }
+
   @Test func denseModelsAreWrittenToo() throws {
     let model = try model("mlp", dense: true)
     try model.writeONNX(to: path, initializers: .sparse)
