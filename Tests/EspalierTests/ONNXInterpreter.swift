@@ -225,7 +225,10 @@ private struct Operation {
   /// A convolution where `sum`, else a pool.
   private func window(sum isConvolution: Bool) -> PlainTensor {
     let (kernel, strides, pads) = (integers("kernel_shape"), integers("strides"), integers("pads"))
-    let sizes = (0..<2).map { (x.shape[2 + $0] + pads[$0] + pads[2 + $0] - kernel[$0]) / strides[$0] + 1 }
+    let sizes = (0..<2).map { (axis: Int) -> Int in
+      let padded = x.shape[2 + axis] + pads[axis] + pads[2 + axis]
+      return (padded - kernel[axis]) / strides[axis] + 1
+    }
     let isMaximum = node.opType == "MaxPool"
     return PlainTensor([x.shape[0], isConvolution ? inputs[1].shape[0] : x.shape[1]] + sizes) { at in
       var result = isMaximum ? -Double.infinity : 0

@@ -62,7 +62,8 @@ import Testing
     let bytes = Dictionary(uniqueKeysWithValues: result.phases.map { ($0.name, $0.peakBytes) })
     let (data, forward) = (try #require(bytes["data"]), try #require(bytes["forward"]))
     // 40 samples of 8 channels of 8 x 8: the first convolution's output and its norm's, kept for backward.
-    #expect(forward - data >= 2 * 4 * 40 * 8 * 64)
+    let kept = 2 * 4 * 40 * 8 * 64
+    #expect(forward - data >= kept)
     let reading = run.context.meter.reading
     #expect(result.phases.allSatisfy { $0.peakBytes <= reading.peakWeightBytes + reading.peakActivationBytes })
     #expect(result.phases.allSatisfy { $0.peakBytes >= reading.weightBytes / 2 })
@@ -70,7 +71,7 @@ import Testing
 
   @Test func phasesWithinPhasesCountOnce() throws {
     let context = try ComputeContext(threads: 1)
-    let clock = PhaseClock(context: context, seconds: [1, 2, 3, 4, 5, 6], peakBytes: [0, 0, 0, 0, 0, 1 << 40])
+    let clock = PhaseClock(context: context, seconds: [1, 2, 3, 4, 5, 6], peakBytes: [0, 0, 0, 0, 0, 1_000_000_000])
     let started = ContinuousClock.now
     try #require(throws: CancellationError.self) {
       try clock.measure(.inputGradient) {
@@ -85,11 +86,12 @@ import Testing
     let elapsed = (ContinuousClock.now - started).components
     let added = zip(clock.seconds, [1, 2, 3, 4, 5, 6]).map { $0 - $1 }
     #expect(added[TrainingPhase.growth.rawValue] > 0 && added[TrainingPhase.inputGradient.rawValue] > 0)
-    #expect(added.reduce(0, +) <= Double(elapsed.seconds) + Double(elapsed.attoseconds) * 1e-18 + 1e-9)
+    let seconds = Double(elapsed.seconds) + Double(elapsed.attoseconds) * 1e-18
+    #expect(added.reduce(0, +) <= seconds + 1e-9)
     #expect(added[TrainingPhase.data.rawValue] == 0 && added[TrainingPhase.optimizer.rawValue] == 0)
-    #expect(clock.peakBytes[TrainingPhase.growth.rawValue] >= 4 * 8 << 12)
+    #expect(clock.peakBytes[TrainingPhase.growth.rawValue] >= 131_072)
     #expect(clock.peakBytes[TrainingPhase.data.rawValue] == 0)
-    #expect(clock.peakBytes[TrainingPhase.optimizer.rawValue] == 1 << 40)
+    #expect(clock.peakBytes[TrainingPhase.optimizer.rawValue] == 1_000_000_000)
   }
 
   @Test(arguments: [TrainingSetup.Method.gse, .set], SelectionScope.allCases)
