@@ -59,7 +59,7 @@ def compare(run):
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     expected = {}
     result = json.loads((run / "result.json").read_text())
-    steps_an_epoch = -(-result["steps"] // result["epochs"])
+    steps_an_epoch = next(round(line["step"] / line["epoch"]) for line in lines if "step" in line)
     for line in lines:
         tags = ("train_loss", "learning_rate", "images_per_second") if "step" in line else ("test_loss", "test_accuracy")
         step = line.get("step", min(line["epoch"] * steps_an_epoch, result["steps"]))
