@@ -10,13 +10,27 @@ TRAIN = --model vgg16-small --dataset fashion-mnist --method gse --guide uniform
 	--epochs 4 --batch-size 128 --lr 0.1 --warmup-epochs 0.5 --milestones 2,3 \
 	--update-every 100 --update-until 0.75
 
-.PHONY: train build test sanitize test-neon test-import fuzz docs packages format format-check clean
+.PHONY: train build install test sanitize test-neon test-import fuzz docs packages format format-check clean
 
 train: build
 	.build/release/espalier train $(TRAIN) $(FLAGS)
 
 build: packages
 	$(SWIFT) build -c release --product espalier
+
+# Puts the program, stripped, under PREFIX, with completions for bash, zsh and fish. Swift's libraries are in it; those of the
+# system that it needs stay shared: libomp5, libopenblas0, zlib1g, libssl3, libjpeg62-turbo, libpng16-16.
+PREFIX ?= /usr/local
+BIN = $(DESTDIR)$(PREFIX)/bin
+SHARE = $(DESTDIR)$(PREFIX)/share
+
+install: packages
+	$(SWIFT) build -c release --product espalier --static-swift-stdlib --scratch-path .build-install
+	install -d $(BIN) $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
+	install -s -m 755 .build-install/release/espalier $(BIN)/espalier
+	$(BIN)/espalier --generate-completion-script bash > $(SHARE)/bash-completion/completions/espalier
+	$(BIN)/espalier --generate-completion-script zsh > $(SHARE)/zsh/site-functions/_espalier
+	$(BIN)/espalier --generate-completion-script fish > $(SHARE)/fish/vendor_completions.d/espalier.fish
 
 # The whole test suite, optimised; then the kernels alone under AddressSanitizer and UndefinedBehaviorSanitizer,
 # and their NEON variants under qemu.
@@ -72,7 +86,7 @@ packages:
 	fi
 
 C_FILES = $(shell git ls-files 'CKernels/*.c' 'CKernels/*.h' 'Tests/*.c' 'Tests/*.h')
-SWIFT_FILES = Package.swift Sources Tests
+SWIFT_FILES = Package.swift Plugins Sources Tests
 
 # Rewrites the sources as the formatters' settings (.clang-format, .swift-format) say.
 format: PACKAGES += clang-format
@@ -86,4 +100,4 @@ format-check: packages
 	$(SWIFT) format lint --strict --recursive $(SWIFT_FILES)
 
 clean:
-	rm -rf .build .build-sanitize .build-neon .build-fuzz
+	rm -rf .build .build-install .build-sanitize .build-neon .build-fuzz

@@ -27,6 +27,7 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+    .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
   ],
   targets: [
@@ -54,9 +55,12 @@ let package = Package(
     .target(name: "EspalierTopology", dependencies: ["EspalierCore"]),
     .target(name: "EspalierData", dependencies: ["EspalierCore", "EspZlib", "EspImages"]),
     .target(
+      name: "EspalierProtobuf", dependencies: [.product(name: "SwiftProtobuf", package: "swift-protobuf")],
+      exclude: ["protos"]),
+    .target(
       name: "Espalier",
       dependencies: [
-        "EspalierCore", "EspalierTopology", "EspalierData", "EspOpenSSL", "EspZlib",
+        "EspalierCore", "EspalierTopology", "EspalierData", "EspalierProtobuf", "EspOpenSSL", "EspZlib",
         .product(name: "Logging", package: "swift-log"),
       ]),
     .target(name: "EspalierBaselines", dependencies: ["Espalier", "EspDense"]),
@@ -66,7 +70,10 @@ let package = Package(
       dependencies: [
         "Espalier", "EspalierBaselines", "EspalierBench", "Yams",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
-      ]),
+        .product(name: "Logging", package: "swift-log"),
+      ],
+      plugins: ["BuildCommit"]),
+    .plugin(name: "BuildCommit", capability: .buildTool),
 
     // Tests
     .target(name: "TestImages", dependencies: ["EspLibJPEG", "EspLibPNG"], path: "Tests/TestImages"),
@@ -81,7 +88,8 @@ let package = Package(
     .testTarget(name: "EspalierTopologyTests", dependencies: ["EspalierTopology", "TestSupport"]),
     .testTarget(
       name: "EspalierDataTests", dependencies: ["EspalierData", "EspImages", "TestSupport"], exclude: ["Fixtures"]),
-    .testTarget(name: "EspalierTests", dependencies: ["Espalier", "EspalierBaselines", "TestSupport"]),
+    .testTarget(
+      name: "EspalierTests", dependencies: ["Espalier", "EspalierBaselines", "EspalierProtobuf", "TestSupport"]),
     .testTarget(name: "EspalierBenchTests", dependencies: ["EspalierBench"]),
     // The code of the documentation, which sees what another package sees.
     .testTarget(
@@ -101,7 +109,8 @@ if Context.environment["ESPALIER_KERNELS_ONLY"] != nil {
   package.products = []
   package.dependencies = []
   package.targets.removeAll { target in
-    target.name.hasPrefix("Espalier") || ["CommandLineTests", "DocumentationTests"].contains(target.name)
+    target.name.hasPrefix("Espalier")
+      || ["CommandLineTests", "DocumentationTests", "BuildCommit"].contains(target.name)
   }
 }
 
@@ -112,7 +121,8 @@ if Context.environment["ESPALIER_FUZZ"] != nil {
   package.targets += command.map { target in
     .target(
       name: target.name, dependencies: target.dependencies,
-      swiftSettings: [.unsafeFlags(["-Xfrontend", "-entry-point-function-name", "-Xfrontend", "command_main"])])
+      swiftSettings: [.unsafeFlags(["-Xfrontend", "-entry-point-function-name", "-Xfrontend", "command_main"])],
+      plugins: target.plugins)
   }
   package.targets += [
     .target(name: "FuzzEntries", dependencies: ["EspalierCLI"], path: "Tests/Fuzz/Entries"),

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Takes weights from PyTorch to Espalier and back, through every format, and compares logits and numbers.
 
-Each exported file is read by its own reader: safetensors and torch.sparse_csr_tensor, load_state_dict, scipy.sparse.load_npz.
+Each exported file is read by its own reader: safetensors and torch.sparse_csr_tensor, load_state_dict, scipy.sparse.load_npz,
+onnx.checker and onnxruntime. Prints a line a family, or stops at the first difference.
 
-    python3 -m pip install torch safetensors scipy
+    python3 -m pip install torch safetensors scipy onnx onnxruntime
     python3 roundtrip.py [PATH OF espalier] [FAMILY...]
 """
 
@@ -15,6 +16,9 @@ import tempfile
 import warnings
 
 import numpy
+import onnx
+import onnx.numpy_helper
+import onnxruntime
 import safetensors
 import scipy.sparse
 import torch
@@ -65,6 +69,26 @@ def dense_of_csr(path, name):
         shape = json.loads(file.metadata()[f"{name}.shape"])
         weight = torch.sparse_csr_tensor(*parts, shape)
     return weight.to_dense()
+
+
+def onnx_logits(path, x):
+    """What onnxruntime makes of a checked ONNX file: all samples at once, and one by one."""
+    onnx.checker.check_model(str(path), full_check=True)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    together = session.run(["logits"], {"input": x})[0]
+    alone = numpy.concatenate([session.run(["logits"], {"input": sample[None]})[0] for sample in x])
+    return together, alone
+
+
+def onnx_numbers(path):
+    """The initializers of an ONNX file that have a model's names, dense."""
+    graph = onnx.load(path).graph
+    numbers = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    for tensor in graph.sparse_initializer:
+        dense = numpy.zeros(numpy.prod(tensor.dims), numpy.float32)
+        dense[onnx.numpy_helper.to_array(tensor.indices)] = onnx.numpy_helper.to_array(tensor.values)
+        numbers[tensor.values.name] = dense.reshape(tensor.dims)
+    return numbers
 
 
 def round_trip(name, folder):
@@ -123,6 +147,16 @@ def round_trip(name, folder):
     others = {key for key in state if key not in weights and not key.endswith("num_batches_tracked")}
     assert set(rest.files) == others and all((rest[key] == state[key].numpy()).all() for key in others)
 
+    # ONNX, dense and with sparse initializers.
+    runtime = {}
+    for kind, flags in (("dense", []), ("sparse", ["--sparse-initializers"])):
+        path = folder / f"{kind}.onnx"
+        espalier("export", folder / "checkpoint", "--format", "onnx", "--output", path, *flags)
+        runtime[kind] = max(close(found) for found in onnx_logits(path, x.numpy()))
+        numbers = onnx_numbers(path)
+        assert all((numbers[key] == state[key].numpy()).all() for key in {*weights, *others})
+        del numbers
+
     # Other types of numbers: the file's own rounding, nothing more.
     for dtype in (torch.float16, torch.bfloat16, torch.float64):
         typed = {key: tensor.to(dtype) if tensor.is_floating_point() else tensor for key, tensor in state.items()}
@@ -133,8 +167,14 @@ def round_trip(name, folder):
             expected = rounded.eval()(x.double()).numpy()
         found = predict("--model", name, "--init", folder / "typed.safetensors")
         assert numpy.abs(found - expected).max() <= 1e-4 * numpy.abs(expected).max(), f"{name} {dtype}"
-    sizes = {file.name: file.stat().st_size for file in (folder / "torch.safetensors", csr)}
-    print(f"{name}: logits within {error:.1e} of PyTorch's, {made['nnz']} connections, bytes {sizes}", flush=True)
+    files = [folder / "torch.safetensors", dense, csr, folder / "dense.onnx", folder / "sparse.onnx"]
+    sizes = {file.name: file.stat().st_size for file in files}
+    sizes["npz"] = sum(file.stat().st_size for file in npz.iterdir())
+    print(
+        f"{name}: {made['nnz']} connections; largest difference from PyTorch's logits, of the largest logit: Espalier {error:.1e}, "
+        f"onnxruntime {runtime['dense']:.1e}, with sparse initializers {runtime['sparse']:.1e}; bytes {sizes}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

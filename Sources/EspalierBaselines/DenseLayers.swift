@@ -53,11 +53,13 @@ public struct DenseLinear: Layer {
     esp_dense_linear_forward(
       weights.parameter.values.pointer, weights.bias?.values.pointer, weights.rows, weights.columns, blocks, lanes,
       value.pointer, output.pointer, context.threadCount)
-    return tape.record(output, inputs: [x]) { delta in
+    return tape.record(output, inputs: [x]) { [unowned tape] delta in
       if let bias = weights.bias { context.biasGradient(of: delta, into: bias) }
-      esp_dense_linear_weight_gradient(
-        weights.rows, weights.columns, blocks, lanes, value.pointer, delta.pointer,
-        weights.parameter.gradient.pointer, context.threadCount)
+      tape.measure(.weightGradient) {
+        esp_dense_linear_weight_gradient(
+          weights.rows, weights.columns, blocks, lanes, value.pointer, delta.pointer,
+          weights.parameter.gradient.pointer, context.threadCount)
+      }
       let gradient = context.pool.activations(value.shape)
       esp_dense_linear_input_gradient(
         weights.parameter.values.pointer, weights.rows, weights.columns, blocks, lanes, delta.pointer,
@@ -93,14 +95,16 @@ public struct DenseConvolution: Layer {
         weights.parameter.values.pointer, weights.bias?.values.pointer, &shape, blocks, lanes, value.pointer,
         output.pointer, $0, context.threadCount)
     }
-    return tape.record(output, inputs: [x]) { [shape] delta in
+    return tape.record(output, inputs: [x]) { [shape, unowned tape] delta in
       var shape = shape
       if let bias = weights.bias { context.biasGradient(of: delta, into: bias) }
       let gradient = x.needsGradient ? context.pool.activations(value.shape) : nil
       context.pool.withWorkspace(count: floats) { workspace in
-        esp_dense_conv_weight_gradient(
-          &shape, blocks, lanes, value.pointer, delta.pointer, weights.parameter.gradient.pointer, workspace,
-          context.threadCount)
+        tape.measure(.weightGradient) {
+          esp_dense_conv_weight_gradient(
+            &shape, blocks, lanes, value.pointer, delta.pointer, weights.parameter.gradient.pointer, workspace,
+            context.threadCount)
+        }
         guard let gradient else { return }
         esp_dense_conv_input_gradient(
           weights.parameter.values.pointer, &shape, blocks, lanes, delta.pointer, gradient.pointer, workspace,

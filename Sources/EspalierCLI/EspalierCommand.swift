@@ -8,7 +8,7 @@ struct EspalierCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "espalier",
     abstract: "Trains neural networks that are sparse from the first step to the last.",
-    version: espalierVersion,
+    version: espalierBuild,
     subcommands: [
       TrainCommand.self, ResumeCommand.self, EvalCommand.self, PredictCommand.self, CompareCommand.self,
       PlanCommand.self, BenchCommand.self, InspectCommand.self, ImportCommand.self, ExportCommand.self,

@@ -2,6 +2,11 @@ import EspalierCore
 
 let espalierVersion = "0.1.0"
 
+/// What `--version` prints: version, commit and the instruction set that the kernels would run on here.
+var espalierBuild: String {
+  "\(espalierVersion) (commit \(buildCommit), \((try? InstructionSet.selected().name) ?? "no such ESPALIER_ISA"))"
+}
+
 extension EspalierError {
   /// The command line's exit code for this kind of error.
   var exitCode: Int32 {

@@ -8,19 +8,22 @@ struct ExportCommand: ParsableCommand {
     commandName: "export", abstract: "Writes a checkpoint's weights for other programs.",
     discussion: "An existing file is replaced when the new one is whole; a folder must be a new one.")
 
-  private enum Format: String, CaseIterable { case safetensors, npz }
+  private enum Format: String, CaseIterable { case safetensors, npz, onnx }
 
   @Argument(help: "A run's folder, or a checkpoint in it.") var path: String
-  @Option(help: "safetensors (a file), or npz (a folder: one NAME.npz a sparse layer, for SciPy, and dense.npz).")
+  @Option(
+    help: "safetensors or onnx (a file), or npz (a folder: one NAME.npz a sparse layer, for SciPy, and dense.npz).")
   var format: String
   @Option(help: "The file or folder.") var output: String
   @Flag(help: "safetensors: weights as PyTorch's loaders want them, with zeros for what is inactive.")
   var maskedDense = false
+  @Flag(help: "onnx: sparse weights as values and places; onnxruntime reads them, other programs may not.")
+  var sparseInitializers = false
   @Flag(help: "Print the result as one JSON object.") var json = false
 
   private struct Result: Encodable {
     let checkpoint, model, format, output: String
-    let maskedDense: Bool
+    let maskedDense, sparseInitializers: Bool
     let nnz, lostZeros: Int
   }
 
@@ -34,6 +37,10 @@ struct ExportCommand: ParsableCommand {
       try model.writeSafetensors(to: output, layout: .maskedDense, metadata: Self.pyTorch(checkpoint.information))
     case .safetensors: try model.writeSafetensors(to: output, metadata: checkpoint.information.metadata)
     case .npz: try model.writeSciPy(toFolder: output)
+    case .onnx:
+      try model.writeONNX(
+        to: output, initializers: sparseInitializers ? .sparse : .dense,
+        metadata: Self.withoutMark(checkpoint.information))
     }
     let lost = maskedDense ? model.zeroConnections : 0
     if lost > 0 {
@@ -43,7 +50,7 @@ struct ExportCommand: ParsableCommand {
     }
     let result = Result(
       checkpoint: place, model: model.spec.name, format: format.rawValue, output: output, maskedDense: maskedDense,
-      nnz: model.connectionCounts.reduce(0, +), lostZeros: lost)
+      sparseInitializers: sparseInitializers, nnz: model.connectionCounts.reduce(0, +), lostZeros: lost)
     guard !json else { return try Terminal.json(result) }
     try Terminal.result("\(result.nnz) weights of \(result.model) in \(output)")
   }
@@ -52,19 +59,27 @@ struct ExportCommand: ParsableCommand {
     let names = Format.allCases.map(\.rawValue)
     guard let chosen = Format(rawValue: format) else {
       let hint = EspalierError.nearest(to: format, among: names).map { "; did you mean '\($0)'?" } ?? ""
-      let known = format == "onnx" ? "is not in this version" : "is unknown\(hint)"
-      throw EspalierError.usage("format: '\(format)' \(known) (expected \(names.joined(separator: ", ")))")
+      throw EspalierError.usage("format: '\(format)' is unknown\(hint) (expected \(names.joined(separator: ", ")))")
     }
     guard chosen == .safetensors || !maskedDense else {
       throw EspalierError.usage("masked-dense: goes with --format safetensors, the format is \(format)")
     }
+    guard chosen == .onnx || !sparseInitializers else {
+      throw EspalierError.usage("sparse-initializers: goes with --format onnx, the format is \(format)")
+    }
     return chosen
   }
 
-  /// A checkpoint's metadata without the mark that its weights are a checkpoint's, and with the one that loaders of PyTorch look for.
-  private static func pyTorch(_ information: Checkpoint.Information) -> [String: String] {
+  /// A checkpoint's metadata without the mark that its weights are a checkpoint's.
+  private static func withoutMark(_ information: Checkpoint.Information) -> [String: String] {
     var metadata = information.metadata
     metadata["espalier.format"] = nil
+    return metadata
+  }
+
+  /// The same with the mark that loaders of PyTorch look for.
+  private static func pyTorch(_ information: Checkpoint.Information) -> [String: String] {
+    var metadata = withoutMark(information)
     metadata["format"] = "pt"
     return metadata
   }

@@ -22,6 +22,8 @@ struct PredictCommand: ParsableCommand {
   private struct Result: Encodable {
     let model, weights, input, output: String
     let samples, classes, nnz: Int
+    /// Milliseconds a batch, but for the first three where there are more.
+    let batchMsMedian, batchMsMin, batchMsP90: Double?
   }
 
   func run() throws {
@@ -33,10 +35,14 @@ struct PredictCommand: ParsableCommand {
     let images = try NumPyFile(path: input)
     let (model, weights) = try request(images, context)
     let predictor = try Predictor(model, batchSize: batchSize, context: context)
+    var times: [Double] = []
+    let samples = try predictor.predict(images, to: output) { times.append(1000 * $0.seconds) }
+    let counted = times.dropFirst(times.count > 3 ? 3 : 0).sorted()
     let result = Result(
-      model: model.spec.name, weights: weights, input: input, output: output,
-      samples: try predictor.predict(images, to: output), classes: model.spec.classes,
-      nnz: model.connectionCounts.reduce(0, +))
+      model: model.spec.name, weights: weights, input: input, output: output, samples: samples,
+      classes: model.spec.classes, nnz: model.connectionCounts.reduce(0, +),
+      batchMsMedian: counted.isEmpty ? nil : counted[counted.count / 2], batchMsMin: counted.first,
+      batchMsP90: counted.isEmpty ? nil : counted[counted.count * 9 / 10])
     guard !json else { return try Terminal.json(result) }
     try Terminal.result("\(result.samples) x \(result.classes) logits of \(result.model) in \(output)")
   }

@@ -35,7 +35,10 @@ final class ProgressReporter: TrainingObserver {
   }
 
   func didStep(_ record: StepRecord, isLogged: Bool) throws {
-    if isLogged { try folder.appendMetrics(StepLine(record)) }
+    if isLogged {
+      try folder.appendMetrics(StepLine(record))
+      try folder.board?.append(record)
+    }
     if record.step == firstStep + 1 || line.isDue { show(record) }
   }
 
@@ -45,10 +48,12 @@ final class ProgressReporter: TrainingObserver {
 
   func didUpdateTopology(_ record: UpdateRecord) throws {
     try folder.appendTopology(UpdateLine(record))
+    try folder.board?.append(record.layers, step: record.step)
   }
 
   func didFinishEpoch(_ record: EpochRecord) throws {
     try folder.appendMetrics(EpochLine(record))
+    try folder.board?.append(record)
     log(
       String(
         format: "epoch %d/%d: train loss %.4f, test loss %.4f, test accuracy %.4f", record.epoch, timetable.epochs,

@@ -11,6 +11,8 @@ final class RunFolder {
   private let topology: LineWriter
   private let log: LineWriter
   private let lock: RunLock
+  /// The run's scalars for TensorBoard, once training begins.
+  var board: TensorBoardLog?
   /// What config.yaml holds.
   let configuration: String
   /// Time that this process took to write checkpoints.
@@ -92,6 +94,7 @@ final class RunFolder {
   func synchronize() throws {
     try metrics.synchronize()
     try topology.synchronize()
+    try board?.synchronize()
   }
 
   func write(_ value: some Encodable, to name: String) throws {
@@ -188,6 +191,7 @@ extension Error {
 /// What a run ran on.
 struct RunEnvironment: Encodable {
   let version = espalierVersion
+  let commit = buildCommit
   let processor: String
   let processors = ComputeContext.processors
   let threads: Int

@@ -27,6 +27,8 @@ struct RunResult: Codable {
   let trainFlopsPerSample, denseTrainFlopsPerSample: Double
   let explorationRate: OrNull<Double>
   let updates: Int
+  /// Absent in results of earlier versions.
+  let phases: [PhaseRecord]?
   let instructionSet: String
   let weightsSHA256: String
   let run: String
@@ -67,7 +69,7 @@ struct RunResult: Codable {
     case trainSeconds, stepMsMedian, updateMsMedian, imagesPerSecond, checkpointSeconds
     case peakRssBytes, largestWeightBufferBytes, weightStateBytes, peakWeightBytes, peakActivationBytes
     case nnz, sparsifiableWeights, denseParameters, parameters, layers
-    case trainFlopsPerSample, denseTrainFlopsPerSample, explorationRate, updates, instructionSet
+    case trainFlopsPerSample, denseTrainFlopsPerSample, explorationRate, updates, phases, instructionSet
     case weightsSHA256 = "weights_sha256"
     case run
   }
@@ -118,9 +120,17 @@ struct RunResult: Codable {
     denseTrainFlopsPerSample = Double(3 * spec.denseForwardFlops)
     explorationRate = OrNull(value: result.explorationRate)
     updates = result.updates
+    phases = result.phases
     instructionSet = context.instructionSet.name
     weightsSHA256 = model.weightsSHA256
     run = folder.path
+  }
+
+  /// E.g. "data 2 %, forward 41 %".
+  private var timeByPhase: String {
+    let total = max(1e-9, (phases ?? []).reduce(0) { $0 + $1.seconds })
+    let shares = (phases ?? []).map { String(format: "%@ %.0f %%", $0.title, 100 * $0.seconds / total) }
+    return shares.isEmpty ? "not counted by phase" : shares.joined(separator: ", ")
   }
 
   /// For people.
@@ -132,6 +142,7 @@ struct RunResult: Codable {
       training        \(number(trainSeconds, 1)) s, \(number(stepMsMedian, 1)) ms a step (median), \(number(imagesPerSecond, 0)) images/s
       memory          \(number(Double(peakRssBytes) / mebibyte, 0)) MiB resident at most, \(number(Double(weightStateBytes) / mebibyte, 2)) MiB weight state
       connections     \(nnz) of \(sparsifiableWeights), \(updates) topology updates
+      time            \(timeByPhase)
       operations      \(number(trainFlopsPerSample / denseTrainFlopsPerSample, 4)) of dense training's
       weights sha256  \(weightsSHA256)\(best.map { "\nbest epoch      \($0.epoch), validation accuracy \(number($0.validationAccuracy, 4)), \($0.checkpoint)" } ?? "")
       run             \(folder)

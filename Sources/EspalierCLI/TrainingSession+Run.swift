@@ -12,6 +12,8 @@ extension TrainingSession {
     let reporter = ProgressReporter(
       folder: folder, timetable: trainer.timetable, firstStep: trainer.progress.step, stop: stop)
     do {
+      folder.board = try TensorBoardLog(
+        run: folder.path, progress: trainer.progress, timetable: trainer.timetable, model: model)
       let result = try train(reporter: reporter, folder: folder)
       guard result.isFinished else {
         let reason = stop.reason ?? "stopped"

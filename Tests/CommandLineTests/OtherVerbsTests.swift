@@ -21,10 +21,31 @@ extension CommandLineTests {
       #expect(program.text.contains("--json"))
     }
 
-    @Test func versionIsANumber() throws {
+    @Test func versionNamesCommitAndInstructionSet() throws {
       let program = try RunProgram.espalier(["--version"])
       #expect(program.status == 0)
-      #expect(program.text.wholeMatch(of: #/[0-9]+\.[0-9]+\.[0-9]+\n/#) != nil, "\(program.text)")
+      let form = #/[0-9]+\.[0-9]+\.[0-9]+ \(commit (?:[0-9a-f]{12}|unknown), [a-z0-9]+\)\n/#
+      #expect(program.text.wholeMatch(of: form) != nil, "\(program.text)")
+      let scalar = try RunProgram.espalier(["--version"], environment: ["ESPALIER_ISA": "scalar"])
+      #expect(scalar.text.hasSuffix(", scalar)\n"))
+    }
+
+    @Test func theProgramRunsFromAnyFolder() throws {
+      let folder = try IDXFolder()
+      let tests = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+      let original = URL(fileURLWithPath: tests).deletingLastPathComponent().appendingPathComponent("espalier").path
+      try FileManager.default.copyItem(atPath: original, toPath: folder.path + "/moved")
+      let arguments = "train --dataset synthetic --model mlp --hidden 8 --max-steps 2 --json --output runs"
+      let program = try RunProgram(
+        folder.path + "/moved", arguments.split(separator: " ").map(String.init), in: folder.path)
+      #expect(program.status == 0, "\(program.error)")
+    }
+
+    @Test(arguments: ["bash", "zsh", "fish"])
+    func completionScriptsKnowEveryVerb(_ shell: String) throws {
+      let program = try RunProgram.espalier(["--generate-completion-script", shell])
+      #expect(program.status == 0 && program.error.isEmpty, "\(program.error)")
+      for word in ["train", "resume", "export", "sparse-initializers"] { #expect(program.text.contains(word)) }
     }
 
     @Test func dataListsEverySet() throws {

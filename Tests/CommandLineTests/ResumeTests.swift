@@ -38,11 +38,25 @@ extension CommandLineTests {
         }
         #expect(found == expected, "\(file)", sourceLocation: sourceLocation)
       }
+      try expectSameCurves(folder, as: whole, sourceLocation: sourceLocation)
       let names = try FileManager.default.contentsOfDirectory(atPath: folder)
       #expect(!names.contains { $0.hasPrefix(".") }, "\(names)", sourceLocation: sourceLocation)
       #expect(
         try FileManager.default.contentsOfDirectory(atPath: folder + "/checkpoints").sorted()
           == ["step-00000084", "step-00000090"], sourceLocation: sourceLocation)
+    }
+
+    /// Neither lost nor doubled: TensorBoard sees every point of the undisturbed run once.
+    private func expectSameCurves(_ folder: String, as whole: TrainedRun, sourceLocation: SourceLocation) throws {
+      let expected = try EventFiles(folder: whole.folder + "/tensorboard")
+      let found = try EventFiles(folder: folder + "/tensorboard")
+      #expect(found.tags == expected.tags, sourceLocation: sourceLocation)
+      for tag in expected.tags {
+        let (a, b) = (found.points(of: tag), expected.points(of: tag))
+        #expect(a.map(\.step) == b.map(\.step), "\(tag)", sourceLocation: sourceLocation)
+        guard tag != "images_per_second" else { continue }
+        #expect(a.map(\.value) == b.map(\.value), "\(tag)", sourceLocation: sourceLocation)
+      }
     }
 
     /// Ten moments from before the run's folder to its end, spread by the golden ratio; another number of threads each time.
@@ -199,6 +213,17 @@ extension CommandLineTests {
       #expect(!names.contains { $0.hasPrefix(".unfinished") }, "\(names)")
       let next = try Self.resume(folder, ["--max-time", "1s"])
       #expect(next.status == 75 && !next.error.contains("damaged"), "\(next.error)")
+    }
+
+    /// What TensorBoard is to read is written like everything else, or said not to be.
+    @Test func curvesThatCannotBeWrittenEndTheRun() throws {
+      let place = try IDXFolder()
+      let folder = try interrupted(place.path)
+      try FileManager.default.removeItem(atPath: folder + "/tensorboard")
+      try Data([1]).write(to: URL(fileURLWithPath: folder + "/tensorboard"))
+      let program = try Self.resume(folder)
+      #expect(program.status == 74, "\(program.error)")
+      #expect(program.errorLines.last?.hasPrefix("espalier: error: \(folder)/tensorboard") == true, "\(program.error)")
     }
 
     @Test func verifyingLeavesTheRunAsItIs() throws {

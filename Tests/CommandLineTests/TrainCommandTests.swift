@@ -23,6 +23,8 @@ extension CommandLineTests {
       try checkResult(run, model: model)
       try checkFolder(run, model: model, output: output.path)
       try checkMetrics(run)
+      try checkCurves(run)
+      try checkPhases(run)
       try checkProgress(run)
     }
 
@@ -84,7 +86,7 @@ extension CommandLineTests {
       #expect(try files.contentsOfDirectory(atPath: output) == [URL(fileURLWithPath: run.folder).lastPathComponent])
       let names = Set(try files.contentsOfDirectory(atPath: run.folder))
       let expected = ["config.yaml", "environment.json", "metrics.jsonl", "topology.jsonl", "train.log", "result.json"]
-      #expect(names.isSuperset(of: expected + ["checkpoints"]))
+      #expect(names.isSuperset(of: expected + ["checkpoints", "tensorboard", "report.html"]))
       #expect(!names.contains { $0.hasPrefix(".") }, "\(names)")
       #expect(try files.contentsOfDirectory(atPath: run.folder + "/checkpoints") == ["step-00000025"])
       let configuration = String(decoding: try run.file("config.yaml"), as: UTF8.self)
@@ -93,6 +95,46 @@ extension CommandLineTests {
       }
       #expect(try RunProgram.object(run.file("environment.json"))["threads_granted"] as? Int == 2)
       #expect([UInt8](try run.file("result.json")) == run.program.output)
+    }
+
+    /// TensorBoard is shown what the logs say, in its own single precision.
+    private func checkCurves(_ run: TrainedRun) throws {
+      let files = try EventFiles(folder: run.folder + "/tensorboard")
+      #expect(files.events.first?.version == "brain.Event:2" && !files.events.contains { $0.isStart })
+      func expect(_ tag: String, _ points: [(Int?, Double?)]) {
+        let found = files.points(of: tag)
+        #expect(found.map(\.step) == points.map { $0.0 ?? -1 } && !found.isEmpty, "\(tag)")
+        #expect(found.map(\.value) == points.map { Float($0.1 ?? .nan) }, "\(tag)")
+      }
+      let steps = try run.lines("metrics.jsonl").filter { $0["step"] != nil }
+      for tag in ["train_loss", "learning_rate", "images_per_second"] {
+        expect(tag, steps.map { ($0["step"] as? Int, $0[tag] as? Double) })
+      }
+      for tag in ["test_loss", "test_accuracy"] { expect(tag, [(25, run.result[tag] as? Double)]) }
+      expect("exploration", [(11, run.result["exploration_rate"] as? Double)])
+      let layers = try #require(run.result["layers"] as? [[String: Any]])
+      for layer in layers {
+        let name = try #require(layer["name"] as? String)
+        let sizes = ["nnz", "inputs", "outputs"].map { Double(layer[$0] as? Int ?? -1) }
+        let density = sizes[0] / (sizes[1] * sizes[2])
+        expect("density/" + name, [(0, density), (11, density)])
+      }
+      #expect(files.tags.count == 6 + layers.count)
+    }
+
+    private func checkPhases(_ run: TrainedRun) throws {
+      let phases = try #require(run.result["phases"] as? [[String: Any]])
+      #expect(
+        phases.map { $0["name"] as? String } == [
+          "data", "forward", "input-gradient", "weight-gradient", "growth", "optimizer",
+        ])
+      let seconds = phases.map { $0["seconds"] as? Double ?? -1 }
+      #expect(seconds.allSatisfy { $0 > 0 })
+      #expect(seconds.reduce(0, +) <= run.result["train_seconds"] as? Double ?? 0)
+      let state = try #require(run.result["weight_state_bytes"] as? Int)
+      for phase in phases { #expect(phase["peak_bytes"] as? Int ?? 0 > state / 2, "\(phase)") }
+      let report = String(decoding: try run.file("report.html"), as: UTF8.self)
+      #expect(report.contains("Time by phase") && report.contains("weight gradient"))
     }
 
     private func checkMetrics(_ run: TrainedRun) throws {

@@ -185,7 +185,9 @@ extension CommandLineTests {
       try refuse(predict + ["--init", Self.fixture, "--model", "resnet21"], 64, saying: "resnet21")
       try refuse(predict + ["--init", Self.fixture, "--hidden", "8"] + Self.model, 64, saying: "hidden")
       let export = ["export", Self.fixture, "--output", path("e")]
-      try refuse(export + ["--format", "onnx"], 64, saying: "not in this version")
+      try refuse(export + ["--format", "onx"], 64, saying: "did you mean 'onnx'?")
+      try refuse(export + ["--format", "onnx", "--masked-dense"], 64, saying: "masked-dense")
+      try refuse(export + ["--format", "npz", "--sparse-initializers"], 64, saying: "sparse-initializers")
       try refuse(export + ["--format", "npy"], 64, saying: "did you mean 'npz'")
       try refuse(export + ["--format", "npz", "--masked-dense"], 64, saying: "masked-dense")
       let take = ["import", Self.fixture, "--output", path("c")]

@@ -41,6 +41,7 @@ import Espalier
   /// Checks that the page's tags close, and gathers its polylines.
   final class Reader: NSObject, XMLParserDelegate {
     var polylines: [[String: String]] = []
+    var bars: [[String: String]] = []
     var elements: Set<String> = []
 
     init(_ html: String) throws {
@@ -58,6 +59,7 @@ import Espalier
     ) {
       elements.insert(name)
       if name == "polyline" { polylines.append(attributes) }
+      if name == "rect" { bars.append(attributes) }
     }
   }
 
@@ -82,6 +84,21 @@ import Espalier
     #expect(page.polylines.map { $0["points"] } == ["58.0,222.0 548.0,12.0"])
     #expect(page.polylines.map { $0["class"] } == ["c1"])
     #expect(LineChart(title: "none", xLabel: "x", series: []).html.isEmpty)
+  }
+
+  @Test func barsAreAsLongAsTheirValues() throws {
+    let chart = BarChart(
+      title: "a < b", unit: "s", format: "%.1f", names: ["x", "y", "z"],
+      bars: [.init(name: "r", color: 1, values: [6, nil, 2]), .init(name: "q", color: 2, values: [0, 12, nil])],
+      showsShares: true)
+    let page = try Reader("<p>" + chart.html + "</p>")
+    // 356 wide at most.
+    #expect(page.bars.map { $0["width"] } == ["178.0", "0.5", "356.0", "59.3"])
+    #expect(page.bars.map { $0["class"] } == ["c1", "c2", "c2", "c1"])
+    #expect(chart.html.contains(">6.0 s (75 %)<") && chart.html.contains(">12.0 s (100 %)<"))
+    let none = BarChart(
+      title: "", unit: "", format: "%f", names: ["x"], bars: [.init(name: "", color: 0, values: [nil])])
+    #expect(none.html.isEmpty)
   }
 
   @Test func updatesAreAddedUpOverLayers() throws {

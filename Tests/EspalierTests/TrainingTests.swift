@@ -56,6 +56,48 @@ import Testing
     #expect(try setup.train().1.updateMillisecondsMedian == nil)
   }
 
+  /// Phases lie within the steps; activations are there once the forward pass has made them.
+  @Test func phasesAreCounted() throws {
+    let setup = try TrainingSetup.convolutional()
+    let (run, result, _) = try setup.train()
+    #expect(result.phases.map(\.name) == TrainingPhase.allCases.map(\.name))
+    #expect(result.phases.allSatisfy { $0.seconds > 0 })
+    #expect(result.phases.reduce(0) { $0 + $1.seconds } <= result.trainSeconds)
+    let bytes = Dictionary(uniqueKeysWithValues: result.phases.map { ($0.name, $0.peakBytes) })
+    let (data, forward) = (try #require(bytes["data"]), try #require(bytes["forward"]))
+    // 40 samples of 8 channels of 8 x 8: the first convolution's output and its norm's, kept for backward.
+    let kept = 2 * 4 * 40 * 8 * 64
+    #expect(forward - data >= kept)
+    let reading = run.context.meter.reading
+    #expect(result.phases.allSatisfy { $0.peakBytes <= reading.peakWeightBytes + reading.peakActivationBytes })
+    #expect(result.phases.allSatisfy { $0.peakBytes >= reading.weightBytes / 2 })
+  }
+
+  @Test func phasesWithinPhasesCountOnce() throws {
+    let context = try ComputeContext(threads: 1)
+    let clock = PhaseClock(context: context, seconds: [1, 2, 3, 4, 5, 6], peakBytes: [0, 0, 0, 0, 0, 1_000_000_000])
+    let started = ContinuousClock.now
+    try #require(throws: CancellationError.self) {
+      try clock.measure(.inputGradient) {
+        clock.measure(.weightGradient) {
+          let kept = context.pool.activations(ActivationShape(samples: 8, channels: 1 << 12))
+          clock.measure(.growth) { while ContinuousClock.now - started < .milliseconds(3) {} }
+          withExtendedLifetime(kept) {}
+        }
+        throw CancellationError()
+      }
+    }
+    let elapsed = (ContinuousClock.now - started).components
+    let added = zip(clock.seconds, [1, 2, 3, 4, 5, 6]).map { $0 - $1 }
+    #expect(added[TrainingPhase.growth.rawValue] > 0 && added[TrainingPhase.inputGradient.rawValue] > 0)
+    let seconds = Double(elapsed.seconds) + Double(elapsed.attoseconds) * 1e-18
+    #expect(added.reduce(0, +) <= seconds + 1e-9)
+    #expect(added[TrainingPhase.data.rawValue] == 0 && added[TrainingPhase.optimizer.rawValue] == 0)
+    #expect(clock.peakBytes[TrainingPhase.growth.rawValue] >= 131_072)
+    #expect(clock.peakBytes[TrainingPhase.data.rawValue] == 0)
+    #expect(clock.peakBytes[TrainingPhase.optimizer.rawValue] == 1_000_000_000)
+  }
+
   @Test(arguments: [TrainingSetup.Method.gse, .set], SelectionScope.allCases)
   func theBudgetIsMetExactlyAfterEveryUpdate(_ method: TrainingSetup.Method, scope: SelectionScope) throws {
     var setup = try TrainingSetup.convolutional(steps: 40)

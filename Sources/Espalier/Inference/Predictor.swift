@@ -60,11 +60,14 @@ public struct Predictor {
   /// - Parameters:
   ///   - input: [samples, channels, height, width] in float32, normalised; any number of samples.
   ///   - path: where the logits go; appears when it is whole.
+  ///   - report: is told how long each batch took, from its images in memory to its logits there.
   /// - Returns: the number of samples.
   /// - Throws: `EspalierError.input` where the images are of another type or shape, or not finite; `EspalierError.write`.
   /// - Complexity: holds one batch.
   @discardableResult
-  public func predict(_ input: NumPyFile, to path: String) throws -> Int {
+  public func predict(
+    _ input: NumPyFile, to path: String, report: (Duration) -> Void = { _ in }
+  ) throws -> Int {
     let size = model.spec.input
     let expected = [size.channels, size.height, size.width]
     guard input.type == .float32, input.shape.count == 4, Array(input.shape[1...]) == expected else {
@@ -83,7 +86,10 @@ public struct Predictor {
           throw EspalierError.input(
             "\(input.path): sample \(first + index / size.count) holds \(images[index]); expected finite numbers")
         }
-        try images.withUnsafeBufferPointer { images in try batch(images).withUnsafeBytes { try sink($0) } }
+        let started = ContinuousClock.now
+        let logits = try images.withUnsafeBufferPointer { try batch($0) }
+        report(ContinuousClock.now - started)
+        try logits.withUnsafeBytes { try sink($0) }
       }
     }
     return samples

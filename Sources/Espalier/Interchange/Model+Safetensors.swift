@@ -55,7 +55,7 @@ extension Model {
 
 extension SparseMatrix {
   /// Passes the matrix's dense form on, row by row.
-  fileprivate func writeRows(to sink: SafetensorsWriter.Entry.Sink) throws {
+  func writeRows(to sink: SafetensorsWriter.Entry.Sink) throws {
     let row = MeteredBuffer<Float>.zeros(count: columns, tag: .transfer, site: site, meter: meter)
     for index in 0..<rows {
       let positions = structure.positions(ofRow: index)

@@ -1,3 +1,4 @@
+import EspalierCore
 import Foundation
 
 /// One HTML file that shows one or several runs side by side: curves, topology, structure, time and memory, settings.
@@ -15,7 +16,7 @@ public struct Report {
   /// The page.
   public var html: String {
     let title = runs.count == 1 ? runs[0].name : "\(runs.count) runs of Espalier"
-    return Page.html(title: title, body: warning + legend + summary + curves + topology + structure + settings)
+    return Page.html(title: title, body: warning + legend + summary + curves + phases + topology + structure + settings)
   }
 
   /// Readers must not take made-up images for a result.
@@ -96,6 +97,37 @@ public struct Report {
       sum += points[i].y
       if i >= window { sum -= points[i - window].y }
       return (points[i].x, sum / Double(min(i + 1, window)))
+    }
+  }
+
+  private var phases: String {
+    let charts = [
+      BarChart(
+        title: "Time by phase", unit: "s", format: "%.2f", names: Self.phaseTitles, bars: bars { $0.seconds },
+        showsShares: true),
+      BarChart(
+        title: "Memory in use by phase, at most (weights, their state, activations)", unit: "MiB", format: "%.1f",
+        names: Self.phaseTitles, bars: bars { Double($0.peakBytes) / 1_048_576 }),
+    ]
+    guard charts.contains(where: { !$0.html.isEmpty }) else { return "" }
+    return """
+      <h2>Phases</h2>
+      <p class="note">Token layers that run as one chain make their weight gradients with the input gradient.</p>
+      <div class="charts">\(charts.map(\.html).joined())</div>
+
+      """
+  }
+
+  private static let phaseNames = TrainingPhase.allCases.map(\.name)
+  private static let phaseTitles = phaseNames.map { PhaseRecord.title(of: $0) }
+
+  /// Each run's value for each phase, in the order of the names.
+  private func bars(_ value: (PhaseRecord) -> Double) -> [BarChart.Bars] {
+    runs.enumerated().compactMap { index, run in
+      let phases = Dictionary(
+        (run.result?.phases ?? []).map { ($0.name, value($0)) }, uniquingKeysWith: { first, _ in first })
+      guard !phases.isEmpty else { return nil }
+      return BarChart.Bars(name: run.name, color: index, values: Self.phaseNames.map { phases[$0] })
     }
   }
 

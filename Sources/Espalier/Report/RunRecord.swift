@@ -38,6 +38,8 @@ public struct RunRecord: Sendable {
     let trainFlopsPerSample, denseTrainFlopsPerSample: Double
     let explorationRate: Double?
     let synthetic: Bool?
+    /// Absent in results of earlier versions.
+    let phases: [PhaseRecord]?
   }
 
   /// The folder's name.

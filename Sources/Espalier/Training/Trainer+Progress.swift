@@ -5,6 +5,8 @@ extension Trainer {
   package var snapshot: TrainingProgress {
     var snapshot = progress
     snapshot.seconds = clock.seconds
+    snapshot.phaseSeconds = phases.seconds
+    snapshot.phasePeakBytes = phases.peakBytes
     snapshot.stepMilliseconds = stepMilliseconds
     snapshot.updateMilliseconds = updateMilliseconds
     snapshot.flops = flops.total
@@ -17,6 +19,8 @@ extension Trainer {
   func restore(_ snapshot: TrainingProgress) {
     progress = snapshot
     clock = StepClock(seconds: snapshot.seconds)
+    phases = PhaseClock(
+      context: context, seconds: snapshot.phaseSeconds ?? [], peakBytes: snapshot.phasePeakBytes ?? [])
     flops = FlopCounter(model, total: snapshot.flops, steps: snapshot.flopPasses)
     if let state = snapshot.topology { topology?.snapshot = state }
   }

@@ -7,7 +7,7 @@ extension Trainer {
     var (total, correct, samples) = (0.0, 0, 0)
     var update: TopologyStep.Update?
     for part in 0..<options.accumulate {
-      guard let batch = try batches.next() else {
+      guard let batch = try phases.measure(.data, { try batches.next() }) else {
         throw EspalierError.invariant("step \(step + 1): the epoch has no batch left")
       }
       let loss: LossResult
@@ -15,13 +15,17 @@ extension Trainer {
       total += loss.total
       correct += loss.correct
       samples += loss.samples
-      if update?.mode != .replace { accumulator.add(part: part, of: model.parameters, context: context) }
+      if update?.mode != .replace {
+        phases.measure(.optimizer) { accumulator.add(part: part, of: model.parameters, context: context) }
+      }
     }
-    var record = try update?.finish()
+    var record = try phases.measure(.growth) { try update?.finish() }
     if record != nil { progress.updates += 1 }
     if update?.mode != .replace {
-      try moveWeights(step: step)
-      let rewired = try topology?.didStep(step, learningRate: timetable.learningRate.rate(at: step))
+      try phases.measure(.optimizer) { try moveWeights(step: step) }
+      let rewired = try phases.measure(.growth) {
+        try topology?.didStep(step, learningRate: timetable.learningRate.rate(at: step))
+      }
       record = record ?? rewired
     }
     return (LossResult(total: total, correct: correct, samples: samples), record)
@@ -30,11 +34,15 @@ extension Trainer {
   /// Forward and backward on one batch; the last of a step's is the one that an update looks at.
   private func pass(_ batch: Batch, step: Int, part: Int) throws -> (loss: LossResult, update: TopologyStep.Update?) {
     let tape = makeTape(step: step, part: part)
-    let logits = try model(Variable(batch.images), on: tape)
-    let delta = context.pool.activations(logits.shape)
-    let loss = batch.labels.withUnsafeBufferPointer {
-      context.softmaxCrossEntropy(
-        logits.value, labels: $0, labelSmoothing: Float(options.labelSmoothing), gradient: delta)
+    tape.phases = phases
+    let (logits, delta, loss) = try phases.measure(.forward) {
+      let logits = try model(Variable(batch.images), on: tape)
+      let delta = context.pool.activations(logits.shape)
+      let loss = batch.labels.withUnsafeBufferPointer {
+        context.softmaxCrossEntropy(
+          logits.value, labels: $0, labelSmoothing: Float(options.labelSmoothing), gradient: delta)
+      }
+      return (logits, delta, loss)
     }
     guard loss.total.isFinite else {
       throw EspalierError.diverged(
@@ -42,7 +50,7 @@ extension Trainer {
       )
     }
     let update = part == options.accumulate - 1 ? topology?.begin(step: step, on: tape) : nil
-    try tape.backward(from: logits, gradient: delta)
+    try phases.measure(.inputGradient) { _ = try tape.backward(from: logits, gradient: delta) }
     flops.count(update: update)
     return (loss, update)
   }

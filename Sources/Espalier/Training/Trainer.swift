@@ -18,6 +18,7 @@ public final class Trainer {
   let accumulator: GradientAccumulator
   var flops: FlopCounter
   var clock = StepClock()
+  var phases: PhaseClock
   private let augmentation: Augmentation?
   private let loader: BatchLoader
   private let evaluator: Evaluator
@@ -57,6 +58,7 @@ public final class Trainer {
     self.evaluator = try evaluator(on: nil)
     validator = try parts.map { try evaluator(on: $0.validation) }
     flops = FlopCounter(model)
+    phases = PhaseClock(context: context)
     topology = try updater.map {
       try TopologyStep(updater: $0, mode: updateMode, model: model, random: random, context: context)
     }
@@ -88,7 +90,10 @@ public final class Trainer {
       trainSeconds: clock.seconds, stepMillisecondsMedian: stepMilliseconds,
       updateMillisecondsMedian: updateMilliseconds,
       imagesPerSecond: Double(progress.step * samplesPerStep) / max(clock.seconds, 1e-9),
-      trainFlopsPerSample: flops.perSample, explorationRate: explorationRate, updates: progress.updates)
+      trainFlopsPerSample: flops.perSample, explorationRate: explorationRate, updates: progress.updates,
+      phases: TrainingPhase.allCases.map {
+        PhaseRecord(name: $0.name, seconds: phases.seconds[$0.rawValue], peakBytes: phases.peakBytes[$0.rawValue])
+      })
   }
 
   private var samplesPerStep: Int { options.batchSize * options.accumulate }

@@ -17,7 +17,7 @@ public struct StepRecord: Sendable {
 }
 
 /// One layer's part in an update of the topology.
-public struct LayerUpdateRecord: Sendable, Encodable {
+public struct LayerUpdateRecord: Sendable, Codable {
   /// The layer's name, e.g. `features.0`.
   public let name: String
   /// Active connections after the update.
@@ -124,6 +124,15 @@ extension TrainingObserver {
 
 struct NoObserver: TrainingObserver {}
 
+/// What one phase of training came to, over all steps.
+public struct PhaseRecord: Sendable, Codable, Hashable {
+  /// `TrainingPhase.name`.
+  public let name: String
+  public let seconds: Double
+  /// Weights and their state, and activations in use, at most.
+  public let peakBytes: Int
+}
+
 /// What a run came to.
 public struct TrainingResult: Sendable {
   /// Steps taken.
@@ -148,6 +157,8 @@ public struct TrainingResult: Sendable {
   public let explorationRate: Double?
   /// Updates of the topology.
   public let updates: Int
+  /// Where the time of the steps went, in the order of a step.
+  public let phases: [PhaseRecord]
 
   /// Top-1 after the last evaluated epoch, as a fraction; 0 before any.
   public var testAccuracy: Double { history.last?.testAccuracy ?? 0 }
@@ -155,4 +166,11 @@ public struct TrainingResult: Sendable {
   public var testLoss: Double { history.last?.testLoss ?? 0 }
   /// Top-5 after the last evaluated epoch, from 100 classes up.
   public var testTop5Accuracy: Double? { history.last?.testTop5Accuracy }
+}
+
+extension PhaseRecord {
+  /// The name as people read it.
+  package var title: String { Self.title(of: name) }
+
+  static func title(of name: String) -> String { name.replacing("-", with: " ") }
 }

@@ -15,6 +15,9 @@ public struct TrainingProgress: Sendable, Codable, Hashable {
 
   /// Wall time of the steps.
   public internal(set) var seconds = 0.0
+  /// The same by phase, and the most bytes that each had in use; by `TrainingPhase.rawValue`. Absent in checkpoints of earlier versions.
+  var phaseSeconds: [Double]?
+  var phasePeakBytes: [Int]?
   /// Medians of the last process that trained.
   var stepMilliseconds = 0.0
   var updateMilliseconds: Double?

@@ -56,6 +56,8 @@ public final class Tape {
   public var gradientSiteVisitor: ((any GradientSite) throws -> Void)?
   /// Whether backward computes the gradients of sparse weights at their active connections.
   public var computesSparseGradients = true
+  /// Counts the time of weight gradients and of what the visitor does.
+  public var phases: PhaseClock?
 
   private struct Node {
     let inputs: [Int?]

@@ -74,6 +74,8 @@ final class ActivationStorage {
 public final class ActivationPool {
   private let meter: AllocationMeter
   private var free: [Int: [UnsafeMutablePointer<Float>]] = [:]
+  /// Bytes handed out and not given back, now and at most since `takePeakInUse` was last called.
+  private var (inUse, peakInUse) = (0, 0)
 
   /// An empty pool; `meter` counts what it asks of the system.
   public init(meter: AllocationMeter) { self.meter = meter }
@@ -106,8 +108,16 @@ public final class ActivationPool {
     try withWorkspace(count: 2 * count) { try $0.withMemoryRebound(to: Double.self, capacity: count, body) }
   }
 
+  /// The most bytes in use since this was last called.
+  func takePeakInUse() -> Int {
+    defer { peakInUse = inUse }
+    return peakInUse
+  }
+
   fileprivate func take(count: Int) -> (UnsafeMutablePointer<Float>, Int) {
     let capacity = Self.capacity(for: count)
+    inUse += Self.bytes(capacity: capacity)
+    peakInUse = max(peakInUse, inUse)
     if let pointer = free[capacity]?.popLast() { return (pointer, capacity) }
     let bytes = Self.bytes(capacity: capacity)
     let raw: UnsafeMutableRawPointer
@@ -149,6 +159,7 @@ public final class ActivationPool {
 
   fileprivate func giveBack(_ pointer: UnsafeMutablePointer<Float>, capacity: Int) {
     free[capacity, default: []].append(pointer)
+    inUse -= Self.bytes(capacity: capacity)
   }
 
   /// Rounds up to an eighth of the next power of two, so that nearly equal shapes share memory.

@@ -80,6 +80,8 @@ public final class AllocationMeter: Sendable {
     public internal(set) var weightBytes = 0
     /// The most that they took at any moment.
     public internal(set) var peakWeightBytes = 0
+    /// Since `takePeakWeightBytes` was last called.
+    fileprivate(set) var recentPeakWeightBytes = 0
     /// The largest of them so far.
     public internal(set) var largestWeightBuffer = 0
     /// What activations and workspaces take now, those kept for reuse among them.
@@ -117,12 +119,21 @@ public final class AllocationMeter: Sendable {
       }
       reading.weightBytes += bytes
       reading.peakWeightBytes = max(reading.peakWeightBytes, reading.weightBytes)
+      reading.recentPeakWeightBytes = max(reading.recentPeakWeightBytes, reading.weightBytes)
       reading.largestWeightBuffer = max(reading.largestWeightBuffer, bytes)
       guard let site, tag != .dense, tag != .vector else { return }
       let allowed = site.largestBuffer(gamma: gamma)
       if elements > allowed {
         reading.violations.append(Violation(tag: tag, site: site, elements: elements, allowed: allowed))
       }
+    }
+  }
+
+  /// The most weight bytes since this was last called.
+  func takePeakWeightBytes() -> Int {
+    state.withLock { reading in
+      defer { reading.recentPeakWeightBytes = reading.weightBytes }
+      return reading.recentPeakWeightBytes
     }
   }
 

@@ -27,9 +27,17 @@ extension Tape {
 
   /// Shows the layer to the visitor and computes the gradient at its active connections.
   func visit(_ site: some GradientSite) throws {
-    try gradientSiteVisitor?(site)
+    try show(site)
     guard computesSparseGradients else { return }
-    site.computeGradients(at: site.parameter.matrix.structure, into: site.parameter.gradient)
+    measure(.weightGradient) {
+      site.computeGradients(at: site.parameter.matrix.structure, into: site.parameter.gradient)
+    }
+  }
+
+  /// Shows the layer to the visitor.
+  func show(_ site: some GradientSite) throws {
+    guard let gradientSiteVisitor else { return }
+    try measure(.growth) { try gradientSiteVisitor(site) }
   }
 }
 

@@ -65,7 +65,7 @@ extension Tape {
   private func back(
     through links: [TokenLink], input: Activations, delta: Activations, base: Activations?, needsGradient: Bool
   ) throws -> Activations? {
-    guard let visitor = gradientSiteVisitor else {
+    guard gradientSiteVisitor != nil else {
       return context.back(
         through: links, input: input, delta: delta, base: base, needsGradient: needsGradient,
         weightGradients: computesSparseGradients)
@@ -75,7 +75,7 @@ extension Tape {
     var delta = delta
     for (index, link) in links.enumerated().reversed() {
       if case .linear(let weight, _) = link {
-        try visitor(LinearSite(parameter: weight, input: inputs[index], delta: delta, context: context))
+        try show(LinearSite(parameter: weight, input: inputs[index], delta: delta, context: context))
       }
       let gradient = context.back(
         through: [link], input: inputs[index], delta: delta, base: index == 0 ? base : nil,

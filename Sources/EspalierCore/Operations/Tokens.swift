@@ -9,7 +9,7 @@ public final class PositionEmbedding {
   /// Features a token, a multiple of 4; rows and columns of the grid of tokens.
   public let channels, height, width: Int
   /// [height, width, channels]
-  let values: MeteredBuffer<Float>
+  package let values: MeteredBuffer<Float>
 
   /// - Precondition: channels is a multiple of 4 and at least 8.
   public init(channels: Int, height: Int, width: Int, meter: AllocationMeter) {

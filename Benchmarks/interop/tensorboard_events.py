@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""Trains a small network, kills it some times and goes on, and compares what TensorBoard sees with the run's own logs.
+
+TensorBoard's EventAccumulator reads the event files: every point of metrics.jsonl must be there once, and nothing else.
+
+    python3 -m pip install tensorboard
+    python3 tensorboard_events.py [PATH OF espalier] [FOLDER OF A FINISHED RUN]
+"""
+
+import json
+import pathlib
+import random
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+KILLS = 12
+TRAIN = (
+    "train --dataset synthetic --model mlp --hidden 256 --batch-size 256 --max-steps 400 --epochs 20 --update-every 10 --log-every 1 "
+    "--checkpoint-every 17 --threads 1"
+)
+
+
+def interrupted_run(program, place):
+    """A run that was killed some times on its way to its end."""
+    random.seed(5)
+    command, kills = [program, *TRAIN.split(), "--output", str(place)], 0
+    while True:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        if kills < KILLS:
+            time.sleep(random.uniform(0.05, 0.6))
+            if process.poll() is None:
+                process.kill()
+                kills += 1
+        code = process.wait()
+        runs = [run for run in place.iterdir() if (run / "config.yaml").exists()] if place.exists() else []
+        if runs:
+            command = [program, "resume", str(runs[0])]
+        if code == 0:
+            print(f"killed {kills} times")
+            return runs[0]
+        assert code == -9, f"exit {code}"
+
+
+def single(number):
+    """A number as 32 bits hold it."""
+    return struct.unpack("f", struct.pack("f", number))[0]
+
+
+def compare(run):
+    folder = run / "tensorboard"
+    accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    accumulator.Reload()
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    expected = {}
+    result = json.loads((run / "result.json").read_text())
+    steps_an_epoch = next(round(line["step"] / line["epoch"]) for line in lines if "step" in line)
+    for line in lines:
+        tags = ("train_loss", "learning_rate", "images_per_second") if "step" in line else ("test_loss", "test_accuracy")
+        step = line.get("step", min(line["epoch"] * steps_an_epoch, result["steps"]))
+        for tag in tags:
+            expected.setdefault(tag, []).append((step, single(line[tag])))
+    tags = accumulator.Tags()["scalars"]
+    for tag, points in expected.items():
+        found = [(event.step, event.value) for event in accumulator.Scalars(tag)]
+        assert found == points, f"{tag}: {len(found)} points, expected {len(points)}"
+    updates = [json.loads(line) for line in (run / "topology.jsonl").read_text().splitlines()]
+    explored = [event.step for event in accumulator.Scalars("exploration")] if "exploration" in tags else []
+    assert explored == [update["step"] for update in updates], explored
+    for layer in result["layers"]:
+        points = accumulator.Scalars(f"density/{layer['name']}")
+        assert [point.step for point in points] == [0] + [update["step"] for update in updates]
+        assert points[-1].value == single(layer["nnz"] / (layer["inputs"] * layer["outputs"]))
+    counts = {tag: len(accumulator.Scalars(tag)) for tag in tags}
+    print(f"{len(list(folder.iterdir()))} event files, points by curve: {counts}")
+
+
+if __name__ == "__main__":
+    program = sys.argv[1] if len(sys.argv) > 1 else str(ROOT / ".build/release/espalier")
+    if len(sys.argv) > 2:
+        compare(pathlib.Path(sys.argv[2]))
+    else:
+        with tempfile.TemporaryDirectory() as place:
+            compare(interrupted_run(program, pathlib.Path(place) / "runs"))
