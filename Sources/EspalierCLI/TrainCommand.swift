@@ -17,7 +17,7 @@ struct TrainCommand: ParsableCommand {
   func run() throws {
     let configuration = try flags.resolve()
     if dryRun { return try DryRun(configuration).print(asJSON: json) }
-    let context = try ComputeContext(threads: configuration.threads, gamma: configuration.gamma)
+    let context = try ComputeContext(threads: configuration.threads, gamma: configuration.meterGamma)
     let session = try TrainingSession(configuration, context: context)
     let folder = try RunFolder(configuration, context: context)
     try session.run(in: folder, printingJSON: json)
@@ -74,8 +74,13 @@ struct TrainingSession {
       return model
     }
     if let weights { return try Model(spec, weights: weights, random: random, context: context) }
+    if configuration.method == .topkast {
+      return try Model(
+        topKAST: spec, sparsity: configuration.sparsity, backwardSparsity: configuration.resolvedBackwardSparsity,
+        distribution: configuration.distribution.distribution, random: random, context: context)
+    }
     return try Model(
       sparse: spec, sparsity: configuration.startSparsity, distribution: configuration.distribution.distribution,
-      random: random, context: context)
+      graph: configuration.graph, random: random, context: context)
   }
 }

@@ -15,8 +15,8 @@ public final class Trainer {
   let accumulator: GradientAccumulator
   var flops: FlopCounter
   var clock = StepClock()
-  private let augmentation: Augmentation?
-  private let loader: BatchLoader
+  let augmentation: Augmentation?
+  let loader: BatchLoader
   private let evaluator: Evaluator
   private let validator: Evaluator?
 
@@ -49,7 +49,8 @@ public final class Trainer {
     validator = try parts.map { try evaluator(on: $0.validation) }
     flops = FlopCounter(model)
     topology = try updater.map {
-      try TopologyStep(updater: $0, mode: updateMode, model: model, random: random, context: context)
+      try TopologyStep(
+        updater: $0, mode: updateMode, model: model, auditedRows: options.audit, random: random, context: context)
     }
   }
 

@@ -25,11 +25,20 @@ extension Tape {
     }
   }
 
-  /// Shows the layer to the visitor and computes the gradient at its active connections.
+  /// Shows the layer to the visitor and computes the gradient at its active connections, and at those of its backward set.
   func visit(_ site: some GradientSite) throws {
     try gradientSiteVisitor?(site)
     guard computesSparseGradients else { return }
     site.computeGradients(at: site.parameter.matrix.structure, into: site.parameter.gradient)
+    site.computeBackwardSetGradients()
+  }
+}
+
+extension GradientSite {
+  /// The gradient at the connections that are trained and not used.
+  func computeBackwardSetGradients() {
+    guard let backward = parameter.backward else { return }
+    computeGradients(at: backward.weights.structure, into: backward.gradient)
   }
 }
 

@@ -18,6 +18,9 @@ public struct CounterRandom: Sendable, Hashable {
     case signs = 10
     case rewiring = 11
     case noise = 12
+    case startingField = 20
+    case audit = 21
+    case smallWorld = 22
   }
 
   /// The seed that the user chose.
