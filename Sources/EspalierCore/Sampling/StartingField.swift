@@ -19,8 +19,8 @@ public struct StartingField: Sendable {
   public static let levels = Int(1 << 31)
 
   /// - Parameters:
-  ///   - connections: how many are active; the deviation is such that rows * columns / connections times the mean square of the largest of
-  ///     all, that many, is rows / connections: a row's active weights have a sum of squares of one, as `FanInInitialization` makes it.
+  ///   - connections: how many are active: the largest of all. The deviation is such that the squares of a row's active weights add up to
+  ///     one in the mean, as with `FanInInitialization`.
   ///   - layer: the layer's number among the model's.
   public init(
     rows: Int, columns: Int, connections: Int, layer: Int, random: CounterRandom, context: ComputeContext
