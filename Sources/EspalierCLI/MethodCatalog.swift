@@ -5,24 +5,33 @@ import EspalierTopology
 extension RunConfiguration {
   /// How a network finds its connections. All share the flags' schedule, with the flags' defaults; `dsr` aims at the same fraction at
   /// every update, `deepr` exchanges after every step; `itop` is `set` and `itop-rigl` is `rigl` with a fraction that falls to 0.005, as `snfs`'s does, not to 0; `snfs`
-  /// grows among sampled candidates, `--gamma` a connection.
+  /// grows among sampled candidates, `--gamma` a connection; `topkast` chooses what it uses from what it trains.
   enum Method: String, Codable, CaseIterable {
     case gse, `static`, set, dsr, deepr, mest, itop
     case rigl, snfs
     case itopRigL = "itop-rigl"
-    case granet
+    case granet, topkast
     case dense
 
     var takesGuide: Bool { self == .gse }
     var takesInitialSparsity: Bool { self == .granet }
+    /// Whether the method itself says which connections a run begins with.
+    var choosesStart: Bool { self == .topkast }
+    var takesBackwardSparsity: Bool { self == .topkast }
     /// Whether `--scope` could not change where connections compete.
-    var fixesScope: Bool { [.dsr, .deepr, .mest, .snfs, .granet].contains(self) }
+    var fixesScope: Bool { [.dsr, .deepr, .mest, .snfs, .granet, .topkast].contains(self) }
   }
 
   /// The sparsity that a run begins with: GraNet's is lower than its final one.
   var startSparsity: Double {
     method == .granet ? min(sparsity, initialSparsity ?? 0.5) : sparsity
   }
+
+  /// The sparsity of what Top-KAST trains: by default it is twice what is used.
+  var resolvedBackwardSparsity: Double { backwardSparsity ?? max(0, 1 - 2 * (1 - sparsity)) }
+
+  /// Candidates a connection that the rule of memory allows for.
+  var meterGamma: Double { method == .topkast ? max(1, gamma) : gamma }
 
   /// What moves the model's connections; nil where they stay.
   func updater(for model: Model, schedule: UpdateSchedule) throws -> (any TopologyUpdater)? {
@@ -39,6 +48,7 @@ extension RunConfiguration {
     case .itop: return SET(schedule: long, scope: scope)
     case .rigl: return RigL(schedule: schedule, scope: scope)
     case .itopRigL: return RigL(schedule: long, scope: scope)
+    case .topkast: return TopKAST(schedule: schedule)
     case .snfs: return try SNFS(schedule: long, gamma: gamma)
     case .granet:
       let final = Int(((1 - sparsity) * Double(model.spec.sparsifiableWeights)).rounded())

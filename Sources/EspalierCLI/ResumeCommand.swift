@@ -53,7 +53,7 @@ struct ResumeCommand: ParsableCommand {
     _ settings: RunConfiguration, from saved: (step: Int, state: RunState)?, in store: CheckpointStore, path: String
   ) throws -> TrainingSession {
     let session = try blaming(path + "/config.yaml") {
-      let context = try ComputeContext(threads: settings.threads, gamma: settings.gamma)
+      let context = try ComputeContext(threads: settings.threads, gamma: settings.meterGamma)
       return try TrainingSession(
         settings, context: context, checkpoint: saved.map { try Checkpoint(path: store.path(step: $0.step)) })
     }

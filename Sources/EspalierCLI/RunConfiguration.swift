@@ -18,8 +18,12 @@ struct RunConfiguration: Codable, Hashable {
   var updateMode = UpdateMode.replace
   var sparsity = 0.9
   var initialSparsity: Double?
+  var backwardSparsity: Double?
   var distribution = DistributionName.erdosRenyi
+  var rewire: Double?
   var gamma = 1.0
+  var extraBatches: Int?
+  var audit: Int?
   var alpha = 0.2
   var updateEvery = 0
   var updateUntil = 0.75
@@ -35,6 +39,8 @@ struct RunConfiguration: Codable, Hashable {
   var milestones: [Double] = []
   var labelSmoothing = 0.0
   var clipNorm: Double?
+  var powerprop: Double?
+  var deepHoyer: Double?
   var accumulate = 1
   var augment = false
   var shuffle = true
@@ -51,10 +57,11 @@ struct RunConfiguration: Codable, Hashable {
   enum DistributionName: String, Codable, CaseIterable {
     case erdosRenyi = "erdos-renyi"
     case erk, uniform
+    case smallWorld = "small-world"
 
     var distribution: any Distribution {
       switch self {
-      case .erdosRenyi: ErdosRenyi()
+      case .erdosRenyi, .smallWorld: ErdosRenyi()
       case .erk: ErdosRenyiKernel()
       case .uniform: UniformDistribution()
       }
@@ -68,7 +75,10 @@ struct RunConfiguration: Codable, Hashable {
     case updateMode = "update-mode"
     case sparsity
     case initialSparsity = "initial-sparsity"
-    case distribution, gamma, alpha
+    case backwardSparsity = "backward-sparsity"
+    case distribution, rewire, gamma
+    case extraBatches = "extra-batches"
+    case audit, alpha
     case updateEvery = "update-every"
     case updateUntil = "update-until"
     case epochs
@@ -82,6 +92,8 @@ struct RunConfiguration: Codable, Hashable {
     case milestones
     case labelSmoothing = "label-smoothing"
     case clipNorm = "clip-norm"
+    case powerprop
+    case deepHoyer = "deephoyer"
     case accumulate
     case augment, shuffle, seed, threads
     case initialWeights = "init"
@@ -91,6 +103,11 @@ struct RunConfiguration: Codable, Hashable {
     case keep
     case logEvery = "log-every"
     case validation
+  }
+
+  /// Which connections a run begins with. `small-world` shares them among layers as `erdos-renyi` does.
+  var graph: InitialGraph {
+    distribution == .smallWorld ? .smallWorld(rewiring: rewire ?? 0.1) : .random
   }
 
   /// - Throws: `EspalierError.usage` for values out of range that nothing else looks at.
@@ -113,6 +130,8 @@ struct RunConfiguration: Codable, Hashable {
     options.schedule = schedule
     options.clipNorm = clipNorm
     options.accumulate = accumulate
+    options.powerprop = powerprop ?? 1
+    options.deepHoyer = deepHoyer ?? 0
     options.validation = validation
     options.warmupEpochs = warmupEpochs
     options.milestones = milestones
@@ -121,6 +140,8 @@ struct RunConfiguration: Codable, Hashable {
     options.shuffles = shuffle
     options.seed = seed
     options.logEvery = logEvery
+    options.extraBatches = extraBatches ?? 0
+    options.audit = audit ?? 0
     return options
   }
 

@@ -18,7 +18,7 @@ struct TrainCommand: ParsableCommand {
     let found = try TrainingSession.find(flags.dataset ?? RunConfiguration().dataset, directory: flags.dataDir)
     let configuration = try flags.resolve(for: found.description)
     if dryRun { return try DryRun(configuration).print(asJSON: json) }
-    let context = try ComputeContext(threads: configuration.threads, gamma: configuration.gamma)
+    let context = try ComputeContext(threads: configuration.threads, gamma: configuration.meterGamma)
     let session = try TrainingSession(configuration, context: context, found: found)
     let folder = try RunFolder(configuration, context: context)
     try session.run(in: folder, printingJSON: json)
@@ -87,8 +87,13 @@ struct TrainingSession {
       return model
     }
     if let weights { return try Model(spec, weights: weights, random: random, context: context) }
+    if configuration.method == .topkast {
+      return try Model(
+        topKAST: spec, sparsity: configuration.sparsity, backwardSparsity: configuration.resolvedBackwardSparsity,
+        distribution: configuration.distribution.distribution, random: random, context: context)
+    }
     return try Model(
       sparse: spec, sparsity: configuration.startSparsity, distribution: configuration.distribution.distribution,
-      random: random, context: context)
+      graph: configuration.graph, random: random, context: context)
   }
 }

@@ -28,8 +28,20 @@ struct TrainFlags: ParsableArguments {
   @Option(help: "Whether an update takes the place of the optimizer's step: replace or add.") var updateMode: String?
   @Option(help: "Fraction of weights that do not exist: 0 <= s < 1.") var sparsity: Double?
   @Option(help: "granet only: the sparsity that it begins with (0.5).") var initialSparsity: Double?
-  @Option(help: "How layers share the connections: erdos-renyi, erk or uniform.") var distribution: String?
+  @Option(help: "topkast only: the sparsity of what is trained (by default twice as many weights as are used).")
+  var backwardSparsity: Double?
+  @Option(
+    help: """
+      How layers share the connections: erdos-renyi, erk, uniform, or small-world: as erdos-renyi, but each layer begins as a ring lattice with some \
+      connections rewired.
+      """)
+  var distribution: String?
+  @Option(help: "small-world only: the probability that a connection is rewired (0.1).") var rewire: Double?
   @Option(help: "gse, snfs: candidates drawn a connection.") var gamma: Double?
+  @Option(help: "gse only: further training batches whose gradients, summed, decide which candidates grow (0).")
+  var extraBatches: Int?
+  @Option(help: "gse only: rows of each layer whose whole gradient updates are compared with in topology.jsonl (0).")
+  var audit: Int?
   @Option(help: "Fraction of connections that the first update moves; dsr: that each aims at.") var alpha: Double?
   @Option(help: "Steps between updates.") var updateEvery: Int?
   @Option(help: "Fraction of all steps after which connections stay.") var updateUntil: Double?
@@ -45,6 +57,10 @@ struct TrainFlags: ParsableArguments {
   @Option(help: "Epochs at which the learning rate drops to a tenth, e.g. 80,120.") var milestones: String?
   @Option(help: "Label smoothing.") var labelSmoothing: Double?
   @Option(help: "Largest norm of all gradients together.") var clipNorm: Double?
+  @Option(help: "Powerpropagation's alpha, from 1 (none) to 8: sparse weights are phi |phi|^(alpha - 1).")
+  var powerprop: Double?
+  @Option(name: .customLong("deephoyer"), help: "Weight of DeepHoyer's regularizer on the sparse weights (0).")
+  var deepHoyer: Double?
   @Option(help: "Batches a step, whose mean gradient moves the weights.") var accumulate: Int?
   @Flag(inversion: .prefixedNo, help: "Pad-and-crop and flip training images.") var augment: Bool?
   @Flag(inversion: .prefixedNo, help: "Shuffle the training set each epoch.") var shuffle = true
@@ -108,10 +124,21 @@ struct TrainFlags: ParsableArguments {
         "initial-sparsity: \(initialSparsity) is out of range; expected 0 to the sparsity, \(run.sparsity)")
     }
     run.initialSparsity = initialSparsity
+    if run.method.takesBackwardSparsity, let backwardSparsity, !(0...run.sparsity).contains(backwardSparsity) {
+      throw EspalierError.usage(
+        "backward-sparsity: \(backwardSparsity) is out of range; expected 0 to the sparsity, \(run.sparsity)")
+    }
+    run.backwardSparsity = backwardSparsity
     run.gamma = gamma ?? run.gamma
     guard run.gamma > 0, run.gamma <= 1000 else {
       throw EspalierError.usage("gamma: \(run.gamma) is out of range; expected above 0 and at most 1000")
     }
+    if let rewire, !(0...1).contains(rewire) {
+      throw EspalierError.usage("rewire: \(rewire) is out of range; expected 0 to 1")
+    }
+    run.rewire = rewire
+    run.extraBatches = extraBatches
+    run.audit = audit
     run.alpha = alpha ?? run.alpha
     run.updateUntil = updateUntil ?? run.updateUntil
   }
@@ -122,11 +149,33 @@ struct TrainFlags: ParsableArguments {
     if run.guide != standard.guide, !method.takesGuide {
       throw EspalierError.usage("guide: only method gse takes it, the method is \(method.rawValue)")
     }
+    for (flag, value) in [("extra-batches", run.extraBatches), ("audit", run.audit)]
+    where value != nil && method != .gse {
+      throw EspalierError.usage("\(flag): only method gse takes it, the method is \(method.rawValue)")
+    }
+    for (flag, value) in [("powerprop", powerprop), ("deephoyer", deepHoyer)] where value != nil && method == .dense {
+      throw EspalierError.usage("\(flag): acts on sparse weights, method dense has none; leave --\(flag) out")
+    }
+    if run.rewire != nil, run.distribution != .smallWorld {
+      throw EspalierError.usage(
+        "rewire: only distribution small-world takes it, the distribution is \(run.distribution.rawValue)")
+    }
+    if run.distribution == .smallWorld, method.choosesStart || run.initialWeights != nil {
+      throw EspalierError.usage(
+        "distribution: small-world says which connections a run begins with, and so does \(run.initialWeights != nil ? "--init" : "method " + method.rawValue); choose another distribution"
+      )
+    }
     if run.scope != standard.scope, method.fixesScope {
       throw EspalierError.usage("scope: method \(method.rawValue) has its own; leave --scope out")
     }
     if run.initialSparsity != nil, !method.takesInitialSparsity {
       throw EspalierError.usage("initial-sparsity: only method granet takes it, the method is \(method.rawValue)")
+    }
+    if run.backwardSparsity != nil, !method.takesBackwardSparsity {
+      throw EspalierError.usage("backward-sparsity: only method topkast takes it, the method is \(method.rawValue)")
+    }
+    if run.initialWeights != nil, method == .topkast {
+      throw EspalierError.usage("init: method topkast chooses among starting weights of its own; leave --init out")
     }
     if run.initialWeights != nil, method == .granet {
       throw EspalierError.usage("init: method granet begins with more connections than it ends with; leave --init out")
@@ -137,11 +186,14 @@ struct TrainFlags: ParsableArguments {
   mutating func clearIdleFlags(of name: String) {
     guard let method = RunConfiguration.Method(rawValue: name) else { return }
     if !method.takesGuide { guide = nil }
+    if method != .gse { (extraBatches, audit) = (nil, nil) }
+    if method == .dense { (powerprop, deepHoyer) = (nil, nil) }
     if method.fixesScope { scope = nil }
     if !method.takesInitialSparsity { initialSparsity = nil }
+    if !method.takesBackwardSparsity { backwardSparsity = nil }
   }
 
-  private static let plannedMethods = ["topkast", "snip", "grasp", "synflow", "magnitude", "gradual", "lottery"]
+  private static let plannedMethods = ["snip", "grasp", "synflow", "magnitude", "gradual", "lottery"]
 
   private func resolveSchedule(_ run: inout RunConfiguration, samples: Int) throws {
     run.optimizer = try choice(optimizer, flag: "optimizer", default: run.optimizer)
@@ -160,6 +212,8 @@ struct TrainFlags: ParsableArguments {
     run.weightDecay = weightDecay ?? run.weightDecay
     run.labelSmoothing = labelSmoothing ?? run.labelSmoothing
     run.clipNorm = clipNorm
+    run.powerprop = powerprop
+    run.deepHoyer = deepHoyer
     run.accumulate = accumulate ?? run.accumulate
     run.validation = validation ?? run.validation
     var options = run.trainingOptions

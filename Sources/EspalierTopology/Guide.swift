@@ -16,17 +16,19 @@ public enum Guide: String, Sendable, CaseIterable, Codable {
   /// signs depend on (seed, layer, step, row).
   case graest
 
+  /// What the two ends of a layer's candidates are drawn by; nil where all are alike.
+  func activity(in layer: some LayerProbe, step: Int, random: CounterRandom) -> LayerActivity? {
+    switch self {
+    case .uniform: nil
+    case .grabo: layer.activity(.magnitudes)
+    case .graest: layer.activity(.signed(random.stream(.signs, layer: layer.weights.index, step: step)))
+    }
+  }
+
   /// Where the two ends of a layer's candidates come from.
   func distribution(in layer: some LayerProbe, step: Int, random: CounterRandom) -> ConnectionDistribution {
-    let weights = layer.weights
-    let measure: ActivityMeasure
-    switch self {
-    case .uniform: return .uniform
-    case .grabo: measure = .magnitudes
-    case .graest: measure = .signed(random.stream(.signs, layer: weights.index, step: step))
-    }
-    let activity = layer.activity(measure)
-    let (site, meter) = (weights.matrix.site, weights.matrix.meter)
+    guard let activity = activity(in: layer, step: step, random: random) else { return .uniform }
+    let (site, meter) = (layer.weights.matrix.site, layer.weights.matrix.meter)
     return ConnectionDistribution(
       outputs: AliasTable(weights: activity.outputs, site: site, meter: meter),
       inputs: AliasTable(weights: activity.inputs, site: site, meter: meter))

@@ -25,6 +25,8 @@ public struct LayerCandidates {
   public let gradients: MeteredBuffer<Float>?
   /// The gradient at the active connections, where the updater asked for it.
   public let activeGradients: MeteredBuffer<Float>?
+  /// What the candidates compete by, where it is not their gradients in one batch: the sums over several.
+  public var scores: MeteredBuffer<Float>?
   /// How many inactive connections were compared: all of them where the gradient was streamed.
   public let examined: Int
 

@@ -158,6 +158,25 @@ extension ComputeContext {
     return parameter
   }
 
+  /// Lets every connection that the layer lacks be trained without being used: weights of 1e30, gradients of NaN.
+  func addBackwardSet(to parameter: SparseParameter, of layer: OracleLayer) throws {
+    let matrix = parameter.matrix
+    func list(_ connections: [(row: Int, column: Int)]) throws -> WeightList {
+      let structure = try SparseStructure(
+        rows: layer.rows, columns: layer.columns, connections: connections, meter: meter)
+      let values = MeteredBuffer<Float>(count: connections.count, tag: .values, site: matrix.site, meter: meter)
+      values.buffer.update(repeating: 1e30)
+      return WeightList(structure: structure, values: values)
+    }
+    let field = StartingField(
+      rows: layer.rows, columns: layer.columns, connections: matrix.count, layer: 0, random: CounterRandom(seed: 1),
+      context: self)
+    let backward = BackwardSet(
+      of: matrix, weights: try list(layer.inactiveConnections), remembered: try list([]), field: field, frontier: 0)
+    backward.gradient.buffer.update(repeating: .nan)
+    parameter.backward = backward
+  }
+
   /// A bias with the given numbers; the gradient starts as NaN.
   func bias(_ values: [Float]) -> VectorParameter {
     let bias = VectorParameter(name: "layer.bias", count: values.count, meter: meter)

@@ -81,16 +81,21 @@ struct SparseLayerCase {
   ) throws {
     let results = try CoreHarness.everywhere { context in
       let parameter = try context.parameter(layer, taps: kernel.taps)
+      try context.addBackwardSet(to: parameter, of: layer)
       let vector = context.bias(bias)
       var candidates: [Float] = []
       let (output, gradient) = try context.trained(
         x, delta: delta, tokens: tokens, visitor: { site in candidates = try inactiveGradients(site, context) }
       ) { try operation($0, $1, parameter, vector) }
-      return [output, gradient, parameter.gradient.array, vector.gradient.array, candidates]
+      let unused = try #require(parameter.backward).gradient.array
+      return [output, gradient, parameter.gradient.array, vector.gradient.array, candidates, unused]
     }
     let dense = weightGradient
-    let expected = [output, inputGradient, dense[layer.cells], biasGradient, dense[layer.inactiveCells]]
-    let names = ["output", "input gradient", "weight gradient", "bias gradient", "gradient at inactive connections"]
+    let inactive = dense[layer.inactiveCells]
+    let expected = [output, inputGradient, dense[layer.cells], biasGradient, inactive, inactive]
+    let names =
+      ["output", "input gradient", "weight gradient", "bias gradient", "gradient at inactive connections"]
+      + ["gradient of weights that are not used"]
     for result in results {
       for (actual, (sums, name)) in zip(result, zip(expected, names)) {
         CoreHarness.expectClose(actual, sums, name)

@@ -58,7 +58,8 @@ private struct ChainCase {
 @Suite struct TokenChainTests {
   /// With GELU one chain that is added to its own input; without, two, the second of which adds to the first one's input.
   private func run(
-    _ test: ChainCase, _ context: ComputeContext, visitor: ((any GradientSite) throws -> Void)?
+    _ test: ChainCase, _ context: ComputeContext, hasBackwardSets: Bool = false,
+    visitor: ((any GradientSite) throws -> Void)?
   ) throws -> [[Float]] {
     let norm = LayerNormState(name: "norm", channels: 5, meter: context.meter)
     for c in 0..<5 {
@@ -68,6 +69,9 @@ private struct ChainCase {
     let weights = [
       try context.parameter(test.first, name: "first"), try context.parameter(test.second, name: "second"),
     ]
+    for (weight, layer) in zip(weights, [test.first, test.second]) where hasBackwardSets {
+      try context.addBackwardSet(to: weight, of: layer)
+    }
     let biases = test.biases.map { context.bias($0) }
     for vector in [norm.scale, norm.shift] { vector.gradient.buffer.update(repeating: .nan) }
     let links: [TokenLink] = [.norm(norm), .linear(weight: weights[0], bias: biases[0])]
@@ -80,6 +84,7 @@ private struct ChainCase {
     }
     return [output, gradient, norm.scale.gradient.array, norm.shift.gradient.array]
       + zip(weights, biases).flatMap { [$0.gradient.array, $1.gradient.array] }
+      + weights.compactMap { $0.backward?.gradient.array }
   }
 
   @Test(arguments: CoreHarness.batches, [true, false])
@@ -101,7 +106,10 @@ private struct ChainCase {
       }
       let same = alone.map { $0.map(\.bitPattern) } == visited.map { $0.map(\.bitPattern) }
       #expect(same, "a visitor changes nothing")
-      return visited + [seen["first.weight"] ?? [], seen["second.weight"] ?? []]
+      let candidates = [seen["first.weight"] ?? [], seen["second.weight"] ?? []]
+      let trained = try run(test, context, hasBackwardSets: true, visitor: nil)
+      #expect(trained == visited + candidates, "weights that are trained and not used get gradients and change nothing")
+      return visited + candidates
     }
     // Sums of a few products; a parameter's gradient is a sum over tokens and samples of such, each of the size of 1.
     let terms = Double(6 * batch)

@@ -8,7 +8,7 @@ import Testing
   private static let schedule = UpdateSchedule(interval: 5, end: 22, fraction: 0.3)
 
   enum Method: CaseIterable {
-    case grabo, graest, exact, originalSET, dsr, deepr, mest, itop, rigl, globalRigL, granet, snfs
+    case grabo, graest, exact, originalSET, dsr, deepr, mest, itop, rigl, globalRigL, granet, snfs, topkast
 
     func updater(for model: Model) throws -> any TopologyUpdater {
       let schedule = MethodTrainingTests.schedule
@@ -27,8 +27,23 @@ import Testing
         try GraNet(
           schedule: schedule, startConnections: model.connections, finalConnections: model.connections / 2)
       case .snfs: try SNFS(schedule: schedule)
+      case .topkast: TopKAST(schedule: schedule)
       }
     }
+
+    /// A model to begin with.
+    func model(_ setup: TrainingSetup, _ context: ComputeContext) throws -> Model {
+      let random = CounterRandom(seed: setup.options.seed)
+      guard self == .topkast else {
+        return try Model(sparse: setup.spec, sparsity: setup.sparsity, random: random, context: context)
+      }
+      return try Model(
+        topKAST: setup.spec, sparsity: setup.sparsity, backwardSparsity: 2 * setup.sparsity - 1, random: random,
+        context: context)
+    }
+
+    /// Whether connections move after steps of the optimizer, not in their place.
+    var movesAfterSteps: Bool { self == .deepr || self == .topkast }
   }
 
   private struct Run {
@@ -41,8 +56,7 @@ import Testing
     _ method: Method, mode: UpdateMode, threads: Int, _ setup: TrainingSetup
   ) throws -> Run {
     let context = try ComputeContext(threads: threads)
-    let model = try Model(
-      sparse: setup.spec, sparsity: setup.sparsity, random: CounterRandom(seed: 0), context: context)
+    let model = try method.model(setup, context)
     let trainer = try Trainer(
       model: model, dataset: setup.dataset, normalization: TrainingSetup.normalization, options: setup.options,
       updater: method.updater(for: model), updateMode: mode, context: context)
@@ -66,7 +80,7 @@ import Testing
       }
       recorder.onStep = { _ in if method != .granet { #expect(run.model.connections == start) } }
       let result = try run.trainer.run(observer: recorder)
-      #expect(recorder.updates.map(\.step) == (method == .deepr ? [5, 10, 15, 20] : [6, 11, 16, 21]))
+      #expect(recorder.updates.map(\.step) == (method.movesAfterSteps ? [5, 10, 15, 20] : [6, 11, 16, 21]))
       #expect(moved > 0)
       if method == .granet { #expect(run.model.connections == start / 2) }
       #expect(result.testLoss.isFinite)
@@ -119,6 +133,67 @@ import Testing
       counts = update.layers.map(\.nnz)
     }
     #expect(abs(result.trainFlopsPerSample - Double(total) / 24) < 1e-6 * Double(total))
+  }
+
+  /// Two thirds of a step's operations on what is used, one third on what is trained.
+  @Test func topKASTCountsBothSets() throws {
+    let setup = try TrainingSetup.convolutional()
+    let run = try make(.topkast, mode: .replace, threads: 1, setup)
+    func flops(_ counts: [Int]) -> Int { zip(counts, [64, 16, 1, 1]).reduce(0) { $0 + 2 * $1.0 * $1.1 } }
+    let used = run.model.connectionCounts
+    let unused = try run.model.sparseParameters.map { try #require($0.backward).count }
+    #expect(unused == zip(used, [72, 1152, 2048, 128]).map { min(2 * $0, $1) - $0 })
+    let recorder = TrainingRecorder()
+    recorder.onUpdate = { record in
+      #expect(record.layers.map(\.backward) == (record.step < 20 ? unused : [nil, nil, nil, nil]))
+      #expect(zip(record.layers, unused).allSatisfy { $0.candidates >= $1 })
+    }
+    let result = try run.trainer.run(observer: recorder)
+    #expect(result.updates == 4)
+    let expected = Double(24 * 3 * flops(used) + 20 * flops(unused)) / 24
+    #expect(abs(result.trainFlopsPerSample - expected) < 1e-9 * expected)
+  }
+
+  /// What is saved is what is used: evaluated again, it gives the run's last loss.
+  @Test func topKASTSavesWhatIsUsed() throws {
+    let setup = try TrainingSetup.perceptron(steps: 12, hidden: [32, 16])
+    let run = try make(.topkast, mode: .replace, threads: 2, setup)
+    let result = try run.trainer.run(observer: TrainingRecorder())
+    #expect(run.model.sparseParameters.allSatisfy { $0.backward != nil }, "it still explores")
+    let folder = try SafetensorsFolder()
+    let information = Checkpoint.Information(
+      model: ModelCatalog.Request(
+        name: "mlp", hidden: [32, 16], images: FeatureSize(channels: 1, height: 28, width: 28), classes: 10),
+      dataset: "synthetic", method: "topkast", seed: 0, step: 12, batchSize: 64)
+    try Checkpoint.save(run.model, information, to: folder.path + "/saved")
+    let saved = try Checkpoint(path: folder.path + "/saved").sparseModel(context: run.context)
+    #expect(saved.connections == run.model.connections && saved.weightsSHA256 == run.model.weightsSHA256)
+    #expect(saved.sparseParameters.allSatisfy { $0.backward == nil })
+    let evaluator = try Evaluator(
+      dataset: setup.dataset, normalization: TrainingSetup.normalization, spec: setup.spec, batchSize: 64,
+      context: run.context)
+    #expect(try evaluator(saved).mean == result.testLoss)
+  }
+
+  /// Weights that are not used are drawn to zero 1 / density times as strongly as others.
+  @Test(arguments: OptimizerKind.allCases)
+  func weightDecayIsStrongerOnWhatIsNotUsed(kind: OptimizerKind) throws {
+    let setup = try TrainingSetup.perceptron(steps: 12, hidden: [32, 16])
+    let run = try make(.topkast, mode: .replace, threads: 1, setup)
+    let layer = run.model.sparseParameters[0]
+    let backward = try #require(layer.backward)
+    let optimizer: any Optimizer =
+      kind == .sgd ? SGD(momentum: 0, weightDecay: 0.001) : AdamW(weightDecay: 0.001)
+    let (used, unused) = (layer.matrix.withValues { $0[0] }, backward.weights.values[0])
+    optimizer.step([layer, backward], number: 1, learningRate: 0.5, context: run.context)
+    let density = layer.matrix.density
+    #expect(abs(layer.matrix.withValues { $0[0] } / used - (1 - 0.0005)) < 1e-6)
+    #expect(abs(backward.weights.values[0] / unused - Float(1 - 0.0005 / density)) < 1e-6)
+    // Never so that a step takes away more than there is.
+    let strong: any Optimizer = kind == .sgd ? SGD(momentum: 0, weightDecay: 1) : AdamW(weightDecay: 1)
+    backward.optimizerState = []
+    strong.step([backward], number: 1, learningRate: 0.5, context: run.context)
+    #expect(abs(backward.weights.values[0]) < 1e-6)
   }
 
   /// Inputs and outputs without a connection, and what was ever active, layer by layer.

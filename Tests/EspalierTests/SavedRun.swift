@@ -60,9 +60,7 @@ extension SavedRun {
     _ method: MethodTrainingTests.Method, threads: Int = 2, model: (ComputeContext) throws -> Model? = { _ in nil }
   ) throws -> TrainingRun {
     let context = try ComputeContext(threads: threads)
-    let model =
-      try model(context)
-      ?? Model(sparse: setup.spec, sparsity: setup.sparsity, random: CounterRandom(seed: 0), context: context)
+    let model = try model(context) ?? method.model(setup, context)
     let updater: any TopologyUpdater =
       if method == .granet {
         try GraNet(

@@ -17,10 +17,13 @@ import Testing
     {
       $0.method = .static; $0.options.shuffles = false
     },
+    {
+      $0.options.extraBatches = 2; $0.options.audit = 3; $0.options.powerprop = 2; $0.options.deepHoyer = 1e-3
+    },
   ]
 
   /// Steps 28 (with validation) and 31 end an epoch, step 11 is an update.
-  @Test(arguments: 0..<5, [1, 11, 28, 31, 69, 70])
+  @Test(arguments: 0..<6, [1, 11, 28, 31, 69, 70])
   func aResumedRunEndsAsIfItHadNeverStopped(_ change: Int, stop: Int) throws {
     let saved = try SavedRun(Self.changes[change])
     let whole = try saved.setup.train()
@@ -72,6 +75,12 @@ import Testing
       #expect(a.topologyState.map(\.array) == b.topologyState.map(\.array))
       #expect(a.topologyState.isEmpty == (method != .deepr))
       #expect(a.optimizerState.map(\.array) == b.optimizerState.map(\.array))
+    }
+    if method == .topkast, stop < 20 {
+      let tensors = try SafetensorsFile(path: saved.store.path(step: stop) + "/training.safetensors")
+      for parameter in first.model.sparseParameters {
+        #expect(tensors.entry(named: "remembered.\(parameter.layerName).values") != nil)
+      }
     }
     if method == .granet { #expect(second.model.connections == saved.finalConnections) }
     try second.context.meter.check()

@@ -35,6 +35,22 @@ void esp_random_normal_f32(esp_random_key key, uint64_t first, size_t n, double 
 /// permutation := a uniformly random permutation of 0 ..< n (Fisher-Yates).
 void esp_random_permutation(esp_random_key key, size_t n, uint32_t *permutation);
 
+// ---- Fields: a number for each connection that a layer could have, none of them stored ------------------------------
+
+/// Connection (o, i) of rows x columns has number n = o * columns + i, and the word n % 4 of Philox block n / 4: a
+/// level, its upper 31 bits, and a sign, its lowest bit. Levels are uniform in 0 ..< ESP_FIELD_LEVELS.
+#define ESP_FIELD_LEVELS ((uint32_t)1 << 31)
+
+/// Collects the connections whose level lies in low ..< high, in tiles of `tile_rows` rows: row_counts[o] := how many
+/// row o has; columns and words of tile t's connections, in order, from t * room on. Of a tile with more than `room`
+/// only the first `room` are written, but all are counted.
+///
+/// row_counts [rows]; column_indices and words [tiles * room]. The same for every instruction set and number of
+/// threads. Cost: rows * columns / 4 Philox blocks.
+void esp_field_collect(esp_isa isa, esp_random_key key, size_t rows, size_t columns, uint32_t low, uint32_t high,
+                       size_t tile_rows, size_t room, uint64_t *restrict row_counts, uint32_t *restrict column_indices,
+                       uint32_t *restrict words, int threads);
+
 // ---- Subsets of connections -----------------------------------------------------------------------------------------
 
 /// Draws a uniformly random structure with exactly `count` distinct connections in rows x columns (G(n, M)).

@@ -52,35 +52,73 @@ extension VectorParameter {
   public var state: StateTensor { .dense(name: name, shape: [count], values: values) }
 }
 
-/// Makes sparse layers with a random graph of exactly the budgeted size.
+/// Makes sparse layers with a graph of exactly the budgeted size.
 public struct SparseLayerFactory: WeightLayerFactory {
   /// Number of connections of each weight layer.
   public let budgets: [Int]
+  /// How the layers' first connections are chosen.
+  public let graph: InitialGraph
   /// Draws structures and weights, keyed by the layer's number.
   public let random: CounterRandom
   /// Whose meter counts the layers' memory.
   public let context: ComputeContext
 
   /// A factory for a model with as many weight layers as `budgets`.
-  public init(budgets: [Int], random: CounterRandom, context: ComputeContext) {
+  public init(budgets: [Int], graph: InitialGraph = .random, random: CounterRandom, context: ComputeContext) {
     self.budgets = budgets
+    self.graph = graph
     self.random = random
     self.context = context
   }
 
   /// A layer with `budgets[layer.index]` random connections, weights and biases by fan-in.
   public func makeLayer(_ layer: WeightLayer) throws -> any Layer {
-    let structure = SparseStructure.random(
-      layer.shape, count: budgets[layer.index], stream: random.stream(.topology, layer: layer.index),
-      meter: context.meter)
+    let structure = SparseStructure.initial(
+      graph, layer.shape, count: budgets[layer.index], index: layer.index, random: random, meter: context.meter)
     let matrix = SparseMatrix(
       name: layer.shape.name, structure: structure, taps: layer.shape.taps, meter: context.meter)
     let weight = SparseParameter(matrix: matrix, index: layer.index)
-    let bias =
-      layer.hasBias
-      ? VectorParameter(name: layer.shape.name + ".bias", count: layer.shape.rows, meter: context.meter) : nil
+    return layer.made(of: weight, random: random, meter: context.meter)
+  }
+}
+
+/// Makes layers of Top-KAST: the largest starting weights of all are used, the next largest are trained beside them.
+public struct TopKASTLayerFactory: WeightLayerFactory {
+  /// Number of weights of each weight layer that are used.
+  public let budgets: [Int]
+  /// Number of those that are trained: the same and more.
+  public let backwardBudgets: [Int]
+  public let random: CounterRandom
+  public let context: ComputeContext
+
+  /// - Precondition: 0 < budgets <= backwardBudgets <= the layers' sizes.
+  public init(budgets: [Int], backwardBudgets: [Int], random: CounterRandom, context: ComputeContext) {
+    self.budgets = budgets
+    self.backwardBudgets = backwardBudgets
+    self.random = random
+    self.context = context
+  }
+
+  public func makeLayer(_ layer: WeightLayer) throws -> any Layer {
+    let start = TopKAST.start(
+      layer.shape, index: layer.index, forward: budgets[layer.index], backward: backwardBudgets[layer.index],
+      random: random, context: context)
+    let matrix = SparseMatrix(
+      name: layer.shape.name, structure: start.forward.structure, taps: layer.shape.taps, meter: context.meter)
+    let weight = SparseParameter(matrix: matrix, index: layer.index)
+    let made = layer.made(of: weight, random: random, meter: context.meter)
+    matrix.withMutableValues { _ = $0.update(fromContentsOf: start.forward.values.buffer) }
+    weight.backward = start.backward(matrix)
+    return made
+  }
+}
+
+extension WeightLayer {
+  /// The layer with these weights, which are drawn, as its biases are.
+  fileprivate func made(of weight: SparseParameter, random: CounterRandom, meter: AllocationMeter) -> any Layer {
+    let bias = hasBias ? VectorParameter(name: shape.name + ".bias", count: shape.rows, meter: meter) : nil
     FanInInitialization(random: random)(weight, bias: bias)
-    guard let geometry = layer.geometry else { return SparseLinear(weight: weight, bias: bias) }
+    guard let geometry else { return SparseLinear(weight: weight, bias: bias) }
     return SparseConvolution(weight: weight, bias: bias, geometry: geometry)
   }
 }

@@ -55,6 +55,9 @@ public struct Model {
   /// All that has to be saved, in order of names.
   public var state: [StateTensor] { layers.flatMap(\.state).sorted { $0.name < $1.name } }
 
+  /// What an optimizer trains: the parameters, and the layers' backward sets.
+  var trained: [any Parameter] { parameters + sparseParameters.compactMap(\.backward) }
+
   /// Active connections of all sparse layers.
   public var connections: Int { sparseParameters.reduce(0) { $0 + $1.count } }
 
@@ -76,22 +79,51 @@ extension Model {
   /// Structure both ways, values both ways, gradient and momentum.
   private static let bytesPerConnection = 28
 
-  /// A sparse model with a random graph: budgets by `distribution`, weights by fan-in.
+  /// A sparse model: budgets by `distribution`, connections by `graph`, weights by fan-in.
   ///
   /// - Throws: `EspalierError.usage` for a sparsity that the model cannot have.
   public init(
-    sparse spec: ModelSpec, sparsity: Double, distribution: some Distribution = ErdosRenyi(), random: CounterRandom,
-    context: ComputeContext
+    sparse spec: ModelSpec, sparsity: Double, distribution: some Distribution = ErdosRenyi(),
+    graph: InitialGraph = .random, random: CounterRandom, context: ComputeContext
   ) throws {
     let budgets = try distribution.budgets(for: spec.weightLayers.map(\.shape), sparsity: sparsity)
-    let bytes = Double(budgets.reduce(0, +)) * Double(Self.bytesPerConnection)
+    try Self.requireMemory(for: budgets, of: spec)
+    let factory = SparseLayerFactory(budgets: budgets, graph: graph, random: random, context: context)
+    try self.init(spec, factory: factory, random: random, context: context)
+  }
+
+  /// A model that Top-KAST trains: layers share the weights that are used as `distribution` says; those that are trained are as many more in
+  /// each layer, up to all of it, as `backwardSparsity` has more than `sparsity`.
+  ///
+  /// Saved, exported and evaluated is what is used.
+  ///
+  /// - Throws: `EspalierError.usage` for a sparsity that the model cannot have, or a backward sparsity that is not 0 to `sparsity`.
+  public init(
+    topKAST spec: ModelSpec, sparsity: Double, backwardSparsity: Double, distribution: some Distribution = ErdosRenyi(),
+    random: CounterRandom, context: ComputeContext
+  ) throws {
+    guard backwardSparsity >= 0, backwardSparsity <= sparsity else {
+      throw EspalierError.usage(
+        "backward-sparsity: \(backwardSparsity) is out of range; expected 0 to the sparsity, \(sparsity)")
+    }
+    let shapes = spec.weightLayers.map(\.shape)
+    let budgets = try distribution.budgets(for: shapes, sparsity: sparsity)
+    let factor = (1 - backwardSparsity) / (1 - sparsity)
+    let backward = zip(shapes, budgets).map { min($0.size, max($1, Int((Double($1) * factor).rounded()))) }
+    try Self.requireMemory(for: backward.map { 4 * $0 }, of: spec)
+    let factory = TopKASTLayerFactory(
+      budgets: budgets, backwardBudgets: backward, random: random, context: context)
+    try self.init(spec, factory: factory, random: random, context: context)
+  }
+
+  /// - Throws: `EspalierError.usage` where this machine's memory cannot hold so many connections.
+  private static func requireMemory(for budgets: [Int], of spec: ModelSpec) throws {
+    let bytes = Double(budgets.reduce(0, +)) * Double(bytesPerConnection)
     let memory = Double(ProcessInfo.processInfo.physicalMemory)
     guard bytes < memory else {
       throw EspalierError.usage(
         "\(spec.name): \(budgets.reduce(0, +)) connections need some \(Int(bytes / 1e9)) GB, this machine has \(Int(memory / 1e9)) GB; use a higher sparsity or a narrower model"
       )
     }
-    let factory = SparseLayerFactory(budgets: budgets, random: random, context: context)
-    try self.init(spec, factory: factory, random: random, context: context)
   }
 }

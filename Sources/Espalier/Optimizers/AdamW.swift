@@ -35,7 +35,8 @@ public struct AdamW: Optimizer {
       parameter.withMutableValues { values in
         context.adamW(
           values, gradient: gradient, first: first, second: second, step: number, learningRate: learningRate,
-          beta1: beta1, beta2: beta2, epsilon: epsilon, weightDecay: weightDecay)
+          beta1: beta1, beta2: beta2, epsilon: epsilon,
+          weightDecay: decay(weightDecay, of: parameter, learningRate: learningRate))
       }
     }
   }

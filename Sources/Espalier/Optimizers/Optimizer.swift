@@ -22,6 +22,12 @@ extension Optimizer {
     guard parameter.optimizerState.count != stateNames.count else { return }
     parameter.optimizerState = stateNames.map { _ in parameter.makeOptimizerState() }
   }
+
+  /// The weight decay of one parameter: scaled as it wants, but never so that a step takes away more than there is.
+  func decay(_ weightDecay: Double, of parameter: any Parameter, learningRate: Double) -> Double {
+    let scale = parameter.weightDecayScale
+    return scale == 1 ? weightDecay : min(weightDecay * scale, 1 / learningRate)
+  }
 }
 
 /// Which optimizer trains.

@@ -23,7 +23,7 @@ public struct SGD: Optimizer {
       parameter.withMutableValues { values in
         context.sgd(
           values, gradient: gradient, velocity: velocity, learningRate: Float(learningRate), momentum: momentum,
-          weightDecay: weightDecay)
+          weightDecay: Float(decay(Double(weightDecay), of: parameter, learningRate: learningRate)))
       }
     }
   }

@@ -140,6 +140,14 @@ public struct Report {
       LineChart(
         title: "Candidates a connection", xLabel: "step",
         series: series { $0.updates.map { (Double($0.step), $0.candidatesPerConnection) } }),
+      LineChart(
+        title: "Largest gradients found in audited rows, mean of layers", xLabel: "step",
+        series: series { $0.updates.compactMap { update in update.mean(\.recall).map { (Double(update.step), $0) } } }),
+      LineChart(
+        title: "Rank correlation of guide and gradient, mean of layers", xLabel: "step",
+        series: series {
+          $0.updates.compactMap { update in update.mean(\.rankCorrelation).map { (Double(update.step), $0) } }
+        }),
     ]
     return "<h2>Topology</h2><div class=\"charts\">\n\(charts.map(\.html).joined())</div>\n"
   }
@@ -167,6 +175,12 @@ extension RunRecord {
 }
 
 extension RunRecord.Update {
+  /// Over the layers that have it.
+  fileprivate func mean(_ value: (Layer) -> Double?) -> Double? {
+    let values = layers.compactMap(value)
+    return values.isEmpty ? nil : values.reduce(0, +) / Double(values.count)
+  }
+
   private var connections: Int { layers.reduce(0) { $0 + $1.nnz } }
   fileprivate var moved: Double { Double(layers.reduce(0) { $0 + $1.grown }) / Double(max(1, connections)) }
   fileprivate var candidatesPerConnection: Double {

@@ -22,6 +22,8 @@ public struct RunRecord: Sendable {
     struct Layer: Decodable, Sendable {
       let name: String
       let nnz, candidates, grown, pruned: Int
+      /// Of an audit.
+      let recall, rankCorrelation: Double?
     }
 
     let step: Int

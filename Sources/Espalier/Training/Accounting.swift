@@ -3,8 +3,8 @@ import EspalierCore
 /// Counts a run's training operations a sample: forward, input gradient and weight gradient of the connections, and on update steps
 /// what the updater looked at: gradients of candidates or of whole layers, activity sums (Evci et al. 2020, appendix; a multiply-add counts 2).
 struct FlopCounter {
-  private let model: Model
-  private(set) var total: Double
+  fileprivate let model: Model
+  fileprivate(set) var total: Double
   private(set) var steps: Int
 
   /// - Parameters: sums to go on from.
@@ -22,16 +22,27 @@ struct FlopCounter {
     let forward = Double(model.forwardFlops)
     steps += 1
     guard let update else {
-      total += 3 * forward
+      total += 3 * forward + Double(model.backwardSetFlops)
       return
     }
     total += (update.mode == .add ? 3 : 2) * forward + update.exploredFlops
   }
 }
 
+extension FlopCounter {
+  /// Adds a batch of an update beside the step's own: forward, input gradient, and what was looked at.
+  mutating func countExtraBatch(exploredFlops: Double) { total += 2 * Double(model.forwardFlops) + exploredFlops }
+}
+
 extension Model {
   /// Forward operations a sample with the present connections.
   var forwardFlops: Int { spec.forwardFlops(connections: connectionCounts) }
+
+  /// Operations a sample for the gradient of weights that are trained and not used.
+  var backwardSetFlops: Int {
+    guard sparseParameters.contains(where: { $0.backward != nil }) else { return 0 }
+    return spec.forwardFlops(connections: sparseParameters.map { $0.backward?.count ?? 0 })
+  }
 }
 
 /// Times steps.

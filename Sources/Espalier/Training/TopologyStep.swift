@@ -8,13 +8,15 @@ final class TopologyStep {
   private let model: Model
   private let random: CounterRandom
   private let context: ComputeContext
+  private let auditedRows: Int
   private var connections: Int
   var exploration: [ExplorationTracker]
   /// What changes after optimizer steps came to since the last record.
   private var sinceRecord: [(grown: Int, pruned: Int)]
 
   init(
-    updater: any TopologyUpdater, mode: UpdateMode, model: Model, random: CounterRandom, context: ComputeContext
+    updater: any TopologyUpdater, mode: UpdateMode, model: Model, auditedRows: Int = 0, random: CounterRandom,
+    context: ComputeContext
   ) throws {
     guard !model.sparseParameters.isEmpty else {
       throw EspalierError.usage("\(model.spec.name): has no sparse layers whose connections could move")
@@ -22,6 +24,7 @@ final class TopologyStep {
     self.updater = updater
     self.mode = mode
     self.model = model
+    self.auditedRows = auditedRows
     self.random = random
     self.context = context
     connections = model.connections
@@ -56,8 +59,9 @@ final class TopologyStep {
     let step: Int
     let mode: UpdateMode
     fileprivate var candidates: [LayerCandidates?]
+    fileprivate var audits: [GradientAudit?]
     /// Floating-point operations a sample that the updater asked of the layers.
-    fileprivate(set) var exploredFlops = 0.0
+    var exploredFlops = 0.0
     fileprivate let owner: TopologyStep
     /// What the updater took during the backward pass.
     fileprivate var elapsed = Duration.zero
@@ -67,7 +71,21 @@ final class TopologyStep {
       self.owner = owner
       mode = owner.mode
       candidates = [LayerCandidates?](repeating: nil, count: owner.model.sparseParameters.count)
+      audits = [GradientAudit?](repeating: nil, count: candidates.count)
     }
+
+    /// Adds another batch's gradients at a layer's candidates to what they compete by.
+    func addScores(of site: some GradientSite) {
+      guard var layer = candidates[site.parameter.index], let gradients = layer.gradients else { return }
+      let probe = UpdateProbe(site: site, networkConnections: 0, update: self)
+      let more = probe.gradients(at: layer.connections)
+      owner.context.add(layer.scores ?? gradients, to: more)
+      layer.scores = more
+      candidates[site.parameter.index] = layer
+    }
+
+    /// Time that belongs to the update.
+    func count(_ duration: Duration) { elapsed += duration }
 
     func finish() throws -> UpdateRecord { try owner.apply(self) }
   }
@@ -78,11 +96,15 @@ final class TopologyStep {
     let update = Update(step: step, owner: self)
     tape.computesSparseGradients = mode == .add
     let connections = model.connections
-    tape.gradientSiteVisitor = { [updater, random] site in
+    tape.gradientSiteVisitor = { [updater, random, auditedRows] site in
       let started = ContinuousClock.now
-      defer { update.elapsed += ContinuousClock.now - started }
       update.candidates[site.parameter.index] = try updater.candidates(
-        in: Probe(site: site, networkConnections: connections, update: update), step: step, random: random)
+        in: UpdateProbe(site: site, networkConnections: connections, update: update), step: step, random: random)
+      update.elapsed += ContinuousClock.now - started
+      guard auditedRows > 0, let gse = updater as? GSE else { return }
+      update.audits[site.parameter.index] = GradientAudit(
+        rows: auditedRows, of: UpdateProbe(site: site, networkConnections: connections, update: nil), guide: gse.guide,
+        step: step, random: random)
     }
     return update
   }
@@ -107,7 +129,7 @@ final class TopologyStep {
     guard (step + 1) % updater.schedule.interval == 0 else { return nil }
     defer { sinceRecord = parameters.map { _ in (0, 0) } }
     return record(step: step, elapsed: ContinuousClock.now - started) {
-      (0, sinceRecord[$0].grown, sinceRecord[$0].pruned)
+      (changes[$0].examined, sinceRecord[$0].grown, sinceRecord[$0].pruned)
     }
   }
 
@@ -125,7 +147,9 @@ final class TopologyStep {
       exploration[i].forget(beyond: parameter.matrix.site)
     }
     try checkBudget(step: update.step)
-    return record(step: update.step, elapsed: update.elapsed + (ContinuousClock.now - started)) {
+    let elapsed = update.elapsed + (ContinuousClock.now - started)
+    let audits = zip(update.audits, changes).map { audit, change in audit?.result(grown: change.grown) }
+    return record(step: update.step, elapsed: elapsed, audits: audits) {
       (candidates[$0].examined, changes[$0].grownCount, changes[$0].prunedCount)
     }
   }
@@ -133,7 +157,7 @@ final class TopologyStep {
   /// Where the update replaces the optimizer's step, nothing else looks at this step's gradients.
   private func checkFinite(_ candidates: [LayerCandidates], step: Int) throws {
     for layer in candidates {
-      let gradients = [layer.gradients, layer.activeGradients].compactMap { $0 }
+      let gradients = [layer.gradients, layer.activeGradients, layer.scores].compactMap { $0 }
       guard gradients.allSatisfy({ context.allFinite($0) }) else {
         throw EspalierError.diverged(
           "diverged at step \(step + 1): a gradient of \(layer.weights.name) is not finite; try a lower learning rate")
@@ -152,48 +176,23 @@ final class TopologyStep {
   }
 
   private func record(
-    step: Int, elapsed: Duration,
+    step: Int, elapsed: Duration, audits: [GradientAudit.Result?] = [],
     _ moved: (_ layer: Int) -> (candidates: Int, grown: Int, pruned: Int)
   ) -> UpdateRecord {
     let layers = model.sparseParameters.enumerated().map { i, parameter in
       let matrix = parameter.matrix
       let (candidates, grown, pruned) = moved(i)
+      let audit = audits.isEmpty ? nil : audits[i]
       return LayerUpdateRecord(
         name: parameter.layerName, nnz: parameter.count, candidates: candidates, grown: grown, pruned: pruned,
+        backward: parameter.backward?.count, remembered: parameter.backward?.remembered.count,
         emptyRows: matrix.structure.emptyRows,
         emptyColumns: matrix.structure.emptyColumns(site: matrix.site, meter: context.meter),
+        auditedRows: audit?.rows, recall: audit?.recall, rankCorrelation: audit?.rankCorrelation,
         explorationRate: exploration[i].count.map { Double($0) / (Double(matrix.rows) * Double(matrix.columns)) })
     }
     return UpdateRecord(
       step: step + 1, fraction: updater.schedule.fraction(at: step),
       seconds: elapsed.seconds, layers: layers)
-  }
-
-  /// A layer in its backward pass, as updaters see it. Counts what they ask for.
-  private struct Probe: LayerProbe {
-    let site: any GradientSite
-    let networkConnections: Int
-    let update: Update
-
-    var weights: SparseParameter { site.parameter }
-
-    func gradients(at connections: SparseStructure) -> MeteredBuffer<Float> {
-      let matrix = weights.matrix
-      let gradients = MeteredBuffer<Float>(
-        count: connections.count, tag: .candidates, site: matrix.site, meter: matrix.meter)
-      site.computeGradients(at: connections, into: gradients)
-      update.exploredFlops += 2 * Double(connections.count) * Double(site.positions)
-      return gradients
-    }
-
-    func activity(_ measure: ActivityMeasure) -> LayerActivity {
-      update.exploredFlops += Double(site.activityFlops(measure))
-      return site.activity(measure)
-    }
-
-    func forEachGradientTile(_ body: (GradientTile) throws -> Void) rethrows {
-      update.exploredFlops += 2 * Double(weights.matrix.rows) * Double(weights.matrix.columns) * Double(site.positions)
-      try site.forEachGradientTile(body)
-    }
   }
 }

@@ -16,11 +16,11 @@ extension Trainer {
       correct += loss.correct
       samples += loss.samples
       if update?.mode != .replace {
-        phases.measure(.optimizer) { accumulator.add(part: part, of: model.parameters, context: context) }
+        phases.measure(.optimizer) { accumulator.add(part: part, of: model.trained, context: context) }
       }
     }
+    if let update, options.extraBatches > 0 { try addExtraBatches(to: update, step: step) }
     var record = try phases.measure(.growth) { try update?.finish() }
-    if record != nil { progress.updates += 1 }
     if update?.mode != .replace {
       try phases.measure(.optimizer) { try moveWeights(step: step) }
       let rewired = try phases.measure(.growth) {
@@ -28,6 +28,7 @@ extension Trainer {
       }
       record = record ?? rewired
     }
+    if record != nil { progress.updates += 1 }
     return (LossResult(total: total, correct: correct, samples: samples), record)
   }
 
@@ -61,15 +62,26 @@ extension Trainer {
   }
 
   private func moveWeights(step: Int) throws {
-    for parameter in model.parameters where !context.allFinite(parameter.gradient) {
+    let parameters = model.trained
+    for parameter in parameters where !context.allFinite(parameter.gradient) {
       throw EspalierError.diverged(
         "diverged at step \(step + 1): a gradient of \(parameter.name) is not finite; try a lower learning rate")
     }
-    if let clipNorm = options.clipNorm { GradientClipping(maximum: clipNorm)(model.parameters, context: context) }
+    if options.deepHoyer > 0 {
+      for parameter in model.sparseParameters { DeepHoyer(lambda: options.deepHoyer)(parameter) }
+    }
     progress.optimizerSteps += 1
-    optimizer.step(
-      model.parameters, number: progress.optimizerSteps, learningRate: timetable.learningRate.rate(at: step),
-      context: context)
+    func moveNumbers() {
+      if let clipNorm = options.clipNorm { GradientClipping(maximum: clipNorm)(parameters, context: context) }
+      optimizer.step(
+        parameters, number: progress.optimizerSteps, learningRate: timetable.learningRate.rate(at: step),
+        context: context)
+    }
+    if options.powerprop > 1 {
+      Powerpropagation(alpha: options.powerprop)(parameters, moveNumbers)
+    } else {
+      moveNumbers()
+    }
   }
 
   /// Where a forward pass first makes numbers that are not finite, in words that follow the loss.

@@ -19,8 +19,8 @@ public final class Trainer {
   var flops: FlopCounter
   var clock = StepClock()
   var phases: PhaseClock
-  private let augmentation: Augmentation?
-  private let loader: BatchLoader
+  let augmentation: Augmentation?
+  let loader: BatchLoader
   private let evaluator: Evaluator
   private let validator: Evaluator?
 
@@ -60,7 +60,8 @@ public final class Trainer {
     flops = FlopCounter(model)
     phases = PhaseClock(context: context)
     topology = try updater.map {
-      try TopologyStep(updater: $0, mode: updateMode, model: model, random: random, context: context)
+      try TopologyStep(
+        updater: $0, mode: updateMode, model: model, auditedRows: options.audit, random: random, context: context)
     }
   }
 

@@ -28,10 +28,18 @@ public struct LayerUpdateRecord: Sendable, Codable {
   public let grown: Int
   /// Connections that went.
   public let pruned: Int
+  /// Top-KAST's weights that are trained and not used, and those whose values it remembers; nil where it explores no more.
+  public let backward: Int?
+  public let remembered: Int?
   /// Outputs without a connection.
   public let emptyRows: Int
   /// Inputs without a connection.
   public let emptyColumns: Int
+  /// With an audit: how many rows' whole gradient the update was compared with, the fraction of the largest gradients there that grew, and
+  /// the rank correlation of the guide with the gradient's magnitude (see `GradientAudit`).
+  public let auditedRows: Int?
+  public let recall: Double?
+  public let rankCorrelation: Double?
   /// Fraction of the layer's possible connections that were ever active; nil where counting them would take too much memory.
   public let explorationRate: Double?
 }

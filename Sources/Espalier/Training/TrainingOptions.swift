@@ -47,6 +47,10 @@ public struct TrainingOptions: Sendable, Hashable {
   public var labelSmoothing = 0.0
   /// Largest L2 norm of all gradients together; longer ones are shortened to it. nil: no limit.
   public var clipNorm: Double?
+  /// Alpha of Powerpropagation: sparse weights are phi |phi|^(alpha - 1), and the optimizer moves phi. 1: weights themselves.
+  public var powerprop = 1.0
+  /// Lambda of DeepHoyer's regularizer on the sparse weights.
+  public var deepHoyer = 0.0
   /// Fraction of the training set that is held out for validation.
   public var validation = 0.0
   /// Whether training images are shifted and mirrored at random.
@@ -55,6 +59,11 @@ public struct TrainingOptions: Sendable, Hashable {
   public var shuffles = true
   /// Keys everything random.
   public var seed: UInt64 = 0
+  /// Training batches beside the step's own whose gradients decide, summed, which candidates GSE grows. They leave running statistics
+  /// and the step's gradients as they are.
+  public var extraBatches = 0
+  /// Rows of each layer whose whole gradient an update of GSE is compared with, for its record; 0: none.
+  public var audit = 0
   /// Steps between records of a step; nil: so that a run has some 1,000.
   public var logEvery: Int?
 
@@ -79,6 +88,8 @@ public struct TrainingOptions: Sendable, Hashable {
     try require(weightDecay >= 0 && weightDecay.isFinite, "weight-decay", weightDecay, "a number of at least 0")
     try require((0..<1).contains(labelSmoothing), "label-smoothing", labelSmoothing, "0 <= label-smoothing < 1")
     if let clipNorm { try require(clipNorm > 0 && clipNorm.isFinite, "clip-norm", clipNorm, "a number above 0") }
+    try require((1...8).contains(powerprop), "powerprop", powerprop, "1 to 8")
+    try require(deepHoyer >= 0 && deepHoyer.isFinite, "deephoyer", deepHoyer, "a number of at least 0")
     try require(validation >= 0 && validation < 1, "validation", validation, "0 <= validation < 1")
     if let warmupEpochs {
       try require(warmupEpochs >= 0 && warmupEpochs.isFinite, "warmup-epochs", warmupEpochs, "a number of at least 0")
@@ -86,6 +97,8 @@ public struct TrainingOptions: Sendable, Hashable {
     for milestone in milestones ?? [] {
       try require(milestone >= 0 && milestone.isFinite, "milestones", milestone, "numbers of at least 0")
     }
+    try require((0...65_536).contains(extraBatches), "extra-batches", extraBatches, "0 to 65536")
+    try require((0...1 << 20).contains(audit), "audit", audit, "0 to 1048576 rows")
     if let logEvery { try require(logEvery > 0, "log-every", logEvery, "at least 1") }
   }
 
@@ -125,6 +138,11 @@ public struct TrainingTimetable: Sendable, Hashable {
         ? ("batch-size", "\(options.batchSize)") : ("accumulate", "\(options.accumulate) x \(options.batchSize)")
       throw EspalierError.usage(
         "\(name): \(size) is more than the \(trainingSamples - heldOut) training samples; expected at most that many")
+    }
+    guard options.extraBatches * options.batchSize <= trainingSamples - heldOut else {
+      throw EspalierError.usage(
+        "extra-batches: \(options.extraBatches) x \(options.batchSize) is more than the \(trainingSamples - heldOut) training samples; expected at most that many"
+      )
     }
     stepsPerEpoch = perEpoch
     horizon = options.epochs.map { $0 * perEpoch } ?? options.maxSteps ?? perEpoch

@@ -25,12 +25,13 @@ extension Tape {
     }
   }
 
-  /// Shows the layer to the visitor and computes the gradient at its active connections.
+  /// Shows the layer to the visitor and computes the gradient at its active connections, and at those of its backward set.
   func visit(_ site: some GradientSite) throws {
     try show(site)
     guard computesSparseGradients else { return }
     measure(.weightGradient) {
       site.computeGradients(at: site.parameter.matrix.structure, into: site.parameter.gradient)
+      site.computeBackwardSetGradients()
     }
   }
 
@@ -38,6 +39,14 @@ extension Tape {
   func show(_ site: some GradientSite) throws {
     guard let gradientSiteVisitor else { return }
     try measure(.growth) { try gradientSiteVisitor(site) }
+  }
+}
+
+extension GradientSite {
+  /// The gradient at the connections that are trained and not used.
+  func computeBackwardSetGradients() {
+    guard let backward = parameter.backward else { return }
+    computeGradients(at: backward.weights.structure, into: backward.gradient)
   }
 }
 

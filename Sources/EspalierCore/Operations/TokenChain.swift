@@ -61,11 +61,11 @@ extension Tape {
   }
 
   /// The gradient of the chain's input, plus `base`; stores those of the links' parameters. A visitor sees each linear layer with its whole
-  /// input, which is made for it.
+  /// input, which is made for it; so does a backward set.
   private func back(
     through links: [TokenLink], input: Activations, delta: Activations, base: Activations?, needsGradient: Bool
   ) throws -> Activations? {
-    guard gradientSiteVisitor != nil else {
+    guard gradientSiteVisitor != nil || computesSparseGradients && links.contains(where: \.hasBackwardSet) else {
       return context.back(
         through: links, input: input, delta: delta, base: base, needsGradient: needsGradient,
         weightGradients: computesSparseGradients)
@@ -75,7 +75,9 @@ extension Tape {
     var delta = delta
     for (index, link) in links.enumerated().reversed() {
       if case .linear(let weight, _) = link {
-        try show(LinearSite(parameter: weight, input: inputs[index], delta: delta, context: context))
+        let site = LinearSite(parameter: weight, input: inputs[index], delta: delta, context: context)
+        try show(site)
+        if computesSparseGradients { measure(.weightGradient) { site.computeBackwardSetGradients() } }
       }
       let gradient = context.back(
         through: [link], input: inputs[index], delta: delta, base: index == 0 ? base : nil,
@@ -88,6 +90,11 @@ extension Tape {
 }
 
 extension TokenLink {
+  fileprivate var hasBackwardSet: Bool {
+    if case .linear(let weight, _) = self { return weight.backward != nil }
+    return false
+  }
+
   fileprivate func outputs(of features: Int) -> Int {
     if case .linear(let weight, _) = self { return weight.matrix.rows }
     return features

@@ -30,6 +30,9 @@ public struct CounterRandom: Sendable, Hashable {
     case rewiring = 11
     /// DeepR's noise and new weights of SET's original rule.
     case noise = 12
+    case startingField = 20
+    case audit = 21
+    case smallWorld = 22
   }
 
   /// The seed that the user chose.

@@ -8,10 +8,16 @@ public protocol Parameter: AnyObject {
   var gradient: MeteredBuffer<Float> { get }
   /// The optimizer's state: some buffers of [count].
   var optimizerState: [MeteredBuffer<Float>] { get set }
+  /// How much stronger than others its numbers are drawn to zero by weight decay.
+  var weightDecayScale: Double { get }
   /// Changes the numbers in place.
   func withMutableValues<R>(_ body: (UnsafeMutableBufferPointer<Float>) throws -> R) rethrows -> R
   /// A buffer of zeros for the optimizer's use.
   func makeOptimizerState() -> MeteredBuffer<Float>
+}
+
+extension Parameter {
+  public var weightDecayScale: Double { 1 }
 }
 
 /// A bias or norm parameter: a short vector, one number an output. Weights of dense methods, too.
@@ -60,6 +66,8 @@ public final class SparseParameter: Parameter {
   /// What a topology updater keeps of each connection between steps (DeepR's signs, say): some buffers of [count]. Grown connections
   /// start with zero.
   public var topologyState: [MeteredBuffer<Float>] = []
+  /// Weights that are trained beside the matrix and not used in the forward pass (Top-KAST); nil for none.
+  public var backward: BackwardSet?
 
   /// The weights of the model's sparse layer number `index`, gradient zero.
   public init(matrix: SparseMatrix, index: Int) {
@@ -82,7 +90,7 @@ public final class SparseParameter: Parameter {
   }
 
   /// Applies a change to the matrix and takes gradient, optimizer and topology state along: grown connections start with zero
-  /// state, and with the weight and the gradient that the change brings (zero where it brings none).
+  /// state, and with the weight, the gradient and the optimizer state that the change brings (zero where it brings none).
   public func apply(_ change: TopologyChange, threads: Int = 1) throws {
     let remap = try matrix.apply(change, threads: threads)
     let site = matrix.site
@@ -100,6 +108,9 @@ public final class SparseParameter: Parameter {
     if let values = change.grownValues {
       withMutableValues { for (i, position) in grown.enumerated() { $0[Int(position)] = values.pointer[i] } }
     }
+    for (state, numbers) in zip(optimizerState, change.grownStates) {
+      for (i, position) in grown.enumerated() { state.pointer[Int(position)] = numbers.pointer[i] }
+    }
     withExtendedLifetime(remap) {}
   }
 
@@ -111,6 +122,8 @@ public final class SparseParameter: Parameter {
     topologyState = []
   }
 
-  /// Bytes of structure both ways, values, gradient, optimizer and topology state.
-  public var bytes: Int { matrix.bytes + 4 * count * (1 + optimizerState.count + topologyState.count) }
+  /// Bytes of structure both ways, values, gradient, optimizer and topology state, and of the backward set.
+  public var bytes: Int {
+    matrix.bytes + 4 * count * (1 + optimizerState.count + topologyState.count) + (backward?.bytes ?? 0)
+  }
 }

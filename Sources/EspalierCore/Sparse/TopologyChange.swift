@@ -12,17 +12,24 @@ public struct TopologyChange {
   public let grownGradients: MeteredBuffer<Float>?
   /// The weight that each grown connection starts with; nil: zero.
   public let grownValues: MeteredBuffer<Float>?
+  /// The optimizer state that each grown connection starts with, in the order of the parameter's; what is missing is zero.
+  public let grownStates: [MeteredBuffer<Float>]
+  /// How many inactive connections were compared, where the updater tells it with the change.
+  public let examined: Int
 
   /// A change of one layer.
   public init(
     pruned: MeteredBuffer<UInt32>, prunedCount: Int, grown: SparseStructure,
-    grownGradients: MeteredBuffer<Float>? = nil, grownValues: MeteredBuffer<Float>? = nil
+    grownGradients: MeteredBuffer<Float>? = nil, grownValues: MeteredBuffer<Float>? = nil,
+    grownStates: [MeteredBuffer<Float>] = [], examined: Int = 0
   ) {
     self.pruned = pruned
     self.prunedCount = prunedCount
     self.grown = grown
     self.grownGradients = grownGradients
     self.grownValues = grownValues
+    self.grownStates = grownStates
+    self.examined = examined
   }
 
   /// How many connections come.

@@ -3,9 +3,9 @@ import EspalierCore
 // What updaters choose with: the smallest weights, the largest gradients, and the changes that follow.
 
 extension LayerCandidates {
-  /// The candidates' gradients, to be selected from while `self` lives.
+  /// The candidates' gradients, or the sums that stand for them, to be selected from while `self` lives.
   var gradientScores: SelectionScores {
-    SelectionScores(gradients.map { $0.prefix(connections.count) } ?? .empty, site: weights.matrix.site)
+    SelectionScores((scores ?? gradients).map { $0.prefix(connections.count) } ?? .empty, site: weights.matrix.site)
   }
 
   /// The change that prunes the connections at `pruned` and grows the candidates at `grown`, with their gradients.

@@ -1,15 +1,15 @@
 import EspalierCore
 import EspalierTopology
 
-/// The numbers of a run that the model does not hold, in one file: the optimizer's state of each parameter, and the connections that
-/// each sparse layer ever had.
+/// The numbers of a run that the model does not hold, in one file: the optimizer's state of each parameter, the connections that
+/// each sparse layer ever had, and Top-KAST's weights that are not used.
 enum TrainingTensors {
   static let fileName = "training.safetensors"
 
   /// Names as `optimizer.features.0.weight.momentum_buffer`, `topology.features.0.weight.0`, `explored.features.0.crow_indices` (U64), `.col_indices` (U32).
   static func write(_ trainer: Trainer, in folder: String) throws {
     var entries: [SafetensorsWriter.Entry] = []
-    for parameter in trainer.model.parameters {
+    for parameter in trainer.model.trained {
       for (name, state) in zip(trainer.optimizer.stateNames, parameter.optimizerState) {
         entries.append(
           .init(name: "optimizer.\(parameter.name).\(name)", type: .float32, shape: [parameter.count]) {
@@ -27,18 +27,9 @@ enum TrainingTensors {
     }
     for (parameter, tracker) in zip(trainer.model.sparseParameters, trainer.topology?.exploration ?? []) {
       guard let explored = tracker.explored else { continue }
-      let name = "explored." + parameter.layerName
-      entries.append(
-        .init(name: name + ".crow_indices", type: .uint64, shape: [explored.rows + 1]) {
-          try $0(UnsafeRawBufferPointer(explored.rowStarts.buffer))
-        })
-      entries.append(
-        .init(name: name + ".col_indices", type: .uint32, shape: [explored.count]) {
-          try $0(
-            UnsafeRawBufferPointer(
-              UnsafeMutableBufferPointer(rebasing: explored.columnIndices.buffer[..<explored.count])))
-        })
+      entries += structureEntries(explored, name: "explored." + parameter.layerName)
     }
+    for backward in trainer.model.sparseParameters.compactMap(\.backward) { entries += backwardSetEntries(backward) }
     try SafetensorsWriter(entries: entries).write(to: folder + "/" + fileName)
   }
 
@@ -47,8 +38,11 @@ enum TrainingTensors {
   /// - Throws: `EspalierError.input` where something is missing or does not fit.
   static func read(into trainer: Trainer, from folder: String) throws {
     let file = try SafetensorsFile(path: folder + "/" + fileName)
+    for parameter in trainer.model.sparseParameters {
+      parameter.backward = try backwardSet(of: parameter, in: file, context: trainer.context)
+    }
     if trainer.progress.optimizerSteps > 0 {
-      for parameter in trainer.model.parameters {
+      for parameter in trainer.model.trained {
         trainer.optimizer.prepare(parameter)
         for (name, state) in zip(trainer.optimizer.stateNames, parameter.optimizerState) {
           let tensor = "optimizer.\(parameter.name).\(name)"
@@ -77,26 +71,104 @@ enum TrainingTensors {
 
   /// The connections that a layer ever had; nil where counting them was given up.
   private static func explored(by matrix: SparseMatrix, in file: SafetensorsFile) throws -> SparseStructure? {
-    let name = "explored." + matrix.name
+    try structure("explored." + matrix.name, in: file, site: matrix.site, meter: matrix.meter)
+  }
+}
+
+// MARK: Structures
+
+extension TrainingTensors {
+  /// As `name`.crow_indices (U64) and `name`.col_indices (U32).
+  private static func structureEntries(_ structure: SparseStructure, name: String) -> [SafetensorsWriter.Entry] {
+    [
+      .init(name: name + ".crow_indices", type: .uint64, shape: [structure.rows + 1]) {
+        try $0(UnsafeRawBufferPointer(structure.rowStarts.buffer))
+      },
+      .init(name: name + ".col_indices", type: .uint32, shape: [structure.count]) {
+        try $0(
+          UnsafeRawBufferPointer(
+            UnsafeMutableBufferPointer(rebasing: structure.columnIndices.buffer[..<structure.count])))
+      },
+    ]
+  }
+
+  /// Reads and checks a structure of a layer; nil where the file has none of this name.
+  private static func structure(
+    _ name: String, in file: SafetensorsFile, site: WeightSite, meter: AllocationMeter
+  ) throws -> SparseStructure? {
     guard let entry = file.entry(named: name + ".col_indices"), entry.shape.count == 1, let count = entry.shape.first
     else { return nil }
-    try file.expect(name + ".crow_indices", shape: [matrix.rows + 1], types: [.uint64])
+    try file.expect(name + ".crow_indices", shape: [site.rows + 1], types: [.uint64])
     try file.expect(name + ".col_indices", shape: [count], types: [.uint32])
-    let site = matrix.site
-    guard count <= site.largestBuffer(gamma: matrix.meter.gamma) else {
+    guard count <= site.largestBuffer(gamma: meter.gamma) else {
       throw EspalierError.input("\(file.path): '\(name)' has \(count) connections, too many for its layer")
     }
-    let starts = MeteredBuffer<UInt64>(count: matrix.rows + 1, tag: .structure, site: site, meter: matrix.meter)
-    let columns = MeteredBuffer<UInt32>(count: count, tag: .structure, site: site, meter: matrix.meter)
+    let starts = MeteredBuffer<UInt64>(count: site.rows + 1, tag: .structure, site: site, meter: meter)
+    let columns = MeteredBuffer<UInt32>(count: count, tag: .structure, site: site, meter: meter)
     try file.read(name + ".crow_indices", into: UnsafeMutableRawBufferPointer(starts.buffer))
     try file.read(name + ".col_indices", into: UnsafeMutableRawBufferPointer(columns.buffer))
-    guard starts[matrix.rows] == UInt64(count) else {
+    guard starts[site.rows] == UInt64(count) else {
       throw EspalierError.input(
-        "\(file.path): '\(name)' has \(count) columns, its row starts end at \(starts[matrix.rows])")
+        "\(file.path): '\(name)' has \(count) columns, its row starts end at \(starts[site.rows])")
     }
     let structure = SparseStructure(
-      rows: matrix.rows, columns: matrix.columns, rowStarts: starts, columnIndices: columns)
+      rows: site.rows, columns: site.columns, rowStarts: starts, columnIndices: columns)
     try structure.check(name: "\(file.path): '\(name)'")
     return structure
+  }
+}
+
+// MARK: Top-KAST
+
+extension TrainingTensors {
+  /// As `backward.features.0` (trained and not used) and `remembered.features.0`, each with .values, and `field.features.0` (U64): seed and frontier.
+  private static func backwardSetEntries(_ backward: BackwardSet) -> [SafetensorsWriter.Entry] {
+    let lists = [("backward.", backward.weights), ("remembered.", backward.remembered)]
+    return lists.flatMap { prefix, list in
+      structureEntries(list.structure, name: prefix + backward.layerName) + [
+        .init(name: prefix + backward.layerName + ".values", type: .float32, shape: [list.count]) {
+          try $0(UnsafeRawBufferPointer(list.values.buffer))
+        }
+      ]
+    } + [
+      .init(name: "field." + backward.layerName, type: .uint64, shape: [2]) { sink in
+        try [backward.field.seed, UInt64(backward.frontier)].map(\.littleEndian).withUnsafeBytes { try sink($0) }
+      }
+    ]
+  }
+
+  /// nil where the layer explores no more.
+  private static func backwardSet(
+    of parameter: SparseParameter, in file: SafetensorsFile, context: ComputeContext
+  ) throws -> BackwardSet? {
+    let matrix = parameter.matrix
+    let name = matrix.name
+    guard file.entry(named: "field." + name) != nil else { return nil }
+    try file.expect("field." + name, shape: [2], types: [.uint64])
+    var numbers: [UInt64] = [0, 0]
+    try numbers.withUnsafeMutableBytes { try file.read("field." + name, into: $0) }
+    guard let frontier = Int(exactly: UInt64(littleEndian: numbers[1])), frontier <= StartingField.levels else {
+      throw EspalierError.input("\(file.path): tensor 'field.\(name)' has the level \(numbers[1])")
+    }
+    let unused = file.entry(named: "backward.\(name).col_indices")?.shape.first ?? 0
+    guard unused <= matrix.rows * matrix.columns - matrix.count else {
+      throw EspalierError.input("\(file.path): 'backward.\(name)' has \(unused) connections, too many for its layer")
+    }
+    let site = BackwardSet.site(of: matrix, unused: unused)
+    func list(_ name: String) throws -> WeightList {
+      guard let structure = try structure(name, in: file, site: site, meter: matrix.meter) else {
+        throw EspalierError.input("\(file.path): tensor '\(name).col_indices' is missing")
+      }
+      try file.expect(name + ".values", shape: [structure.count], types: [.float32])
+      let values = MeteredBuffer<Float>(count: structure.count, tag: .values, site: site, meter: matrix.meter)
+      try file.read(name + ".values", into: UnsafeMutableRawBufferPointer(values.buffer))
+      return WeightList(structure: structure, values: values)
+    }
+    let field = StartingField(
+      rows: matrix.rows, columns: matrix.columns, connections: matrix.count, layer: parameter.index,
+      random: CounterRandom(seed: UInt64(littleEndian: numbers[0])), context: context)
+    return BackwardSet(
+      of: matrix, weights: try list("backward." + name), remembered: try list("remembered." + name), field: field,
+      frontier: frontier)
   }
 }

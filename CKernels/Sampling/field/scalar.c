@@ -1,0 +1,3 @@
+#define ESP_TARGET
+#define ESP_VARIANT esp_field_scalar
+#include "field/body.h"
