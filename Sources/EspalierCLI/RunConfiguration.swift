@@ -1,4 +1,5 @@
 import Espalier
+import EspalierBaselines
 import EspalierCore
 import EspalierData
 import EspalierTopology
@@ -18,6 +19,10 @@ struct RunConfiguration: Codable, Hashable {
   var updateMode = UpdateMode.replace
   var sparsity = 0.9
   var initialSparsity: Double?
+  /// Of `gradual` alone.
+  var pruneSchedule: GradualPruning.Decay?
+  /// Of `lottery` alone.
+  var rounds, rewindStep: Int?
   var distribution = DistributionName.erdosRenyi
   var gamma = 1.0
   var alpha = 0.2
@@ -68,6 +73,9 @@ struct RunConfiguration: Codable, Hashable {
     case updateMode = "update-mode"
     case sparsity
     case initialSparsity = "initial-sparsity"
+    case pruneSchedule = "prune-schedule"
+    case rounds
+    case rewindStep = "rewind-step"
     case distribution, gamma, alpha
     case updateEvery = "update-every"
     case updateUntil = "update-until"
@@ -105,6 +113,7 @@ struct RunConfiguration: Codable, Hashable {
   /// The library's options for these settings.
   var trainingOptions: TrainingOptions {
     var options = TrainingOptions(epochs: epochs, maxSteps: maxSteps)
+    options.rounds = rounds ?? 1
     options.batchSize = batchSize
     options.learningRate = learningRate
     options.momentum = momentum

@@ -19,15 +19,20 @@ struct TrainFlags: ParsableArguments {
   @Option(
     help: """
       The method: \(RunConfiguration.Method.allCases.map(\.rawValue).joined(separator: ", ")). itop is set, itop-rigl is rigl, with the moved \
-      fraction falling to 0.005 instead of 0; snfs grows among sampled candidates.
+      fraction falling to 0.005 instead of 0; snfs grows among sampled candidates, snfs-dense among all.
       """)
   var method: String?
   @Option(help: "gse only: what guides exploration: uniform, grabo or graest.") var guide: String?
-  @Option(help: "gse, set, itop, rigl, itop-rigl: where connections compete: local (in their layer) or global.")
+  @Option(
+    help:
+      "gse, set, itop, rigl, itop-rigl, gradual, lottery: where connections compete: local (in their layer) or global.")
   var scope: String?
   @Option(help: "Whether an update takes the place of the optimizer's step: replace or add.") var updateMode: String?
   @Option(help: "Fraction of weights that do not exist: 0 <= s < 1.") var sparsity: Double?
   @Option(help: "granet only: the sparsity that it begins with (0.5).") var initialSparsity: Double?
+  @Option(help: "gradual only: how the sparsity rises: cubic or cosine.") var pruneSchedule: String?
+  @Option(help: "lottery only: trainings in a row (5), of --epochs each.") var rounds: Int?
+  @Option(help: "lottery only: the step whose weights a round begins with (0).") var rewindStep: Int?
   @Option(help: "How layers share the connections: erdos-renyi, erk or uniform.") var distribution: String?
   @Option(help: "gse, snfs: candidates drawn a connection.") var gamma: Double?
   @Option(help: "Fraction of connections that the first update moves; dsr: that each aims at.") var alpha: Double?
@@ -81,7 +86,7 @@ struct TrainFlags: ParsableArguments {
     try resolveMethod(&run)
     run.initialWeights = initialWeights
     if !isShared { try refuseIdleFlags(run) }
-    if let path = initialWeights, run.method != .dense {
+    if let path = initialWeights, !run.method.isDense {
       run.sparsity = try WeightsFile(path: path).sparsity(of: spec, stated: sparsity)
     }
     try resolveSchedule(&run, samples: description.trainCount)
@@ -108,6 +113,11 @@ struct TrainFlags: ParsableArguments {
         "initial-sparsity: \(initialSparsity) is out of range; expected 0 to the sparsity, \(run.sparsity)")
     }
     run.initialSparsity = initialSparsity
+    if run.method == .gradual || pruneSchedule != nil {
+      run.pruneSchedule = try choice(pruneSchedule, flag: "prune-schedule", default: .cubic)
+    }
+    run.rounds = run.method == .lottery ? rounds ?? 5 : rounds
+    run.rewindStep = run.method == .lottery ? rewindStep ?? 0 : rewindStep
     run.gamma = gamma ?? run.gamma
     guard run.gamma > 0, run.gamma <= 1000 else {
       throw EspalierError.usage("gamma: \(run.gamma) is out of range; expected above 0 and at most 1000")
@@ -128,6 +138,21 @@ struct TrainFlags: ParsableArguments {
     if run.initialSparsity != nil, !method.takesInitialSparsity {
       throw EspalierError.usage("initial-sparsity: only method granet takes it, the method is \(method.rawValue)")
     }
+    if run.pruneSchedule != nil, method != .gradual {
+      throw EspalierError.usage("prune-schedule: only method gradual takes it, the method is \(method.rawValue)")
+    }
+    for (flag, value) in [("rounds", run.rounds), ("rewind-step", run.rewindStep)]
+    where value != nil && method != .lottery {
+      throw EspalierError.usage("\(flag): only method lottery takes it, the method is \(method.rawValue)")
+    }
+    if run.initialWeights != nil, method == .snfsDense {
+      throw EspalierError.usage("init: method snfs-dense begins with random connections; leave --init out")
+    }
+    if run.initialWeights != nil, method.startScore != nil {
+      throw EspalierError.usage(
+        "init: method \(method.rawValue) chooses from random initial weights; leave --init out, or train with method static"
+      )
+    }
     if run.initialWeights != nil, method == .granet {
       throw EspalierError.usage("init: method granet begins with more connections than it ends with; leave --init out")
     }
@@ -139,9 +164,11 @@ struct TrainFlags: ParsableArguments {
     if !method.takesGuide { guide = nil }
     if method.fixesScope { scope = nil }
     if !method.takesInitialSparsity { initialSparsity = nil }
+    if method != .gradual { pruneSchedule = nil }
+    if method != .lottery { (rounds, rewindStep) = (nil, nil) }
   }
 
-  private static let plannedMethods = ["topkast", "snip", "grasp", "synflow", "magnitude", "gradual", "lottery"]
+  private static let plannedMethods = ["topkast"]
 
   private func resolveSchedule(_ run: inout RunConfiguration, samples: Int) throws {
     run.optimizer = try choice(optimizer, flag: "optimizer", default: run.optimizer)

@@ -17,7 +17,7 @@ extension Trainer {
   func restore(_ snapshot: TrainingProgress) {
     progress = snapshot
     clock = StepClock(seconds: snapshot.seconds)
-    flops = FlopCounter(model, total: snapshot.flops, steps: snapshot.flopPasses)
+    flops = FlopCounter(model, method: denseMethod, total: snapshot.flops, steps: snapshot.flopPasses)
     if let state = snapshot.topology { topology?.snapshot = state }
   }
 

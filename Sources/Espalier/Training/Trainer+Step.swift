@@ -4,6 +4,7 @@ import EspalierTopology
 extension Trainer {
   /// One step: an optimizer step on the mean gradient of its batches, or an update of the topology, or both.
   func step(_ step: Int, from batches: inout BatchReader) throws -> (loss: LossResult, update: UpdateRecord?) {
+    var record = try prepare(step)
     var (total, correct, samples) = (0.0, 0, 0)
     var update: TopologyStep.Update?
     for part in 0..<options.accumulate {
@@ -17,14 +18,29 @@ extension Trainer {
       samples += loss.samples
       if update?.mode != .replace { accumulator.add(part: part, of: model.parameters, context: context) }
     }
-    var record = try update?.finish()
-    if record != nil { progress.updates += 1 }
+    if let update {
+      record = try update.finish()
+      progress.updates += 1
+    }
     if update?.mode != .replace {
       try moveWeights(step: step)
-      let rewired = try topology?.didStep(step, learningRate: timetable.learningRate.rate(at: step))
+      let rewired = try topology?.didStep(step, learningRate: timetable.rate(at: step))
       record = record ?? rewired
+      if let pruned = try denseMethod?.didStep(step) {
+        record = pruned
+        progress.updates += 1
+      }
     }
     return (LossResult(total: total, correct: correct, samples: samples), record)
+  }
+
+  /// What a method with dense weights does before a step.
+  private func prepare(_ step: Int) throws -> UpdateRecord? {
+    guard let restart = try denseMethod?.willStep(step) else { return nil }
+    for parameter in model.parameters { parameter.optimizerState = [] }
+    progress.optimizerSteps = 0
+    progress.updates += 1
+    return restart
   }
 
   /// Forward and backward on one batch; the last of a step's is the one that an update looks at.
@@ -53,6 +69,7 @@ extension Trainer {
   }
 
   private func moveWeights(step: Int) throws {
+    denseMethod?.willMoveWeights()
     for parameter in model.parameters where !context.allFinite(parameter.gradient) {
       throw EspalierError.diverged(
         "diverged at step \(step + 1): a gradient of \(parameter.name) is not finite; try a lower learning rate")
@@ -60,7 +77,7 @@ extension Trainer {
     if let clipNorm = options.clipNorm { GradientClipping(maximum: clipNorm)(model.parameters, context: context) }
     progress.optimizerSteps += 1
     optimizer.step(
-      model.parameters, number: progress.optimizerSteps, learningRate: timetable.learningRate.rate(at: step),
+      model.parameters, number: progress.optimizerSteps, learningRate: timetable.rate(at: step),
       context: context)
   }
 

@@ -6,12 +6,13 @@ import EspalierTopology
 public final class Trainer {
   public let model: Model
   public let timetable: TrainingTimetable
-  public internal(set) var progress = TrainingProgress()
+  public package(set) var progress = TrainingProgress()
   let options: TrainingOptions
   let context: ComputeContext
   let random: CounterRandom
   let optimizer: any Optimizer
   let topology: TopologyStep?
+  let denseMethod: (any DenseMethod)?
   let accumulator: GradientAccumulator
   var flops: FlopCounter
   var clock = StepClock()
@@ -22,10 +23,12 @@ public final class Trainer {
 
   /// - Parameters:
   ///   - updater: moves connections; nil for a fixed topology.
+  ///   - denseMethod: prunes a dense model's weights.
   /// - Throws: `EspalierError.usage` for options out of range or a data set that does not fit the model.
   public init(
     model: Model, dataset: ImageDataset, normalization: Normalization, options: TrainingOptions,
-    updater: (any TopologyUpdater)? = nil, updateMode: UpdateMode = .replace, context: ComputeContext
+    updater: (any TopologyUpdater)? = nil, updateMode: UpdateMode = .replace,
+    denseMethod: (any DenseMethod)? = nil, context: ComputeContext
   ) throws {
     timetable = try TrainingTimetable(options, trainingSamples: dataset.train.count)
     self.model = model
@@ -47,7 +50,8 @@ public final class Trainer {
       context: context)
     self.evaluator = try evaluator(on: nil)
     validator = try parts.map { try evaluator(on: $0.validation) }
-    flops = FlopCounter(model)
+    self.denseMethod = denseMethod
+    flops = FlopCounter(model, method: denseMethod)
     topology = try updater.map {
       try TopologyStep(updater: $0, mode: updateMode, model: model, random: random, context: context)
     }
@@ -83,6 +87,7 @@ public final class Trainer {
   private var samplesPerStep: Int { options.batchSize * options.accumulate }
 
   private var explorationRate: Double? {
+    if let denseMethod { return denseMethod.explorationRate }
     guard let topology else {
       return Double(model.connectionCounts.reduce(0, +)) / Double(model.spec.sparsifiableWeights)
     }
@@ -115,7 +120,7 @@ public final class Trainer {
   private func report(_ step: Int, loss: LossResult, update: UpdateRecord?, to observer: some TrainingObserver) throws {
     let record = StepRecord(
       step: step + 1, epoch: Double(step + 1) / Double(timetable.stepsPerEpoch), trainLoss: loss.mean,
-      trainAccuracy: loss.accuracy, learningRate: timetable.learningRate.rate(at: step),
+      trainAccuracy: loss.accuracy, learningRate: timetable.rate(at: step),
       imagesPerSecond: Double(samplesPerStep) / clock.recentSeconds)
     try observer.didStep(record, isLogged: (step + 1) % timetable.logEvery == 0)
     if let update { try observer.didUpdateTopology(update) }

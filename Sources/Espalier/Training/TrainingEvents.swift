@@ -27,6 +27,14 @@ public struct LayerUpdateRecord: Sendable, Encodable {
   public let emptyColumns: Int
   /// Fraction of the layer's possible connections that were ever active; nil where counting them would take too much memory.
   public let explorationRate: Double?
+
+  package init(
+    name: String, nnz: Int, candidates: Int, grown: Int, pruned: Int, emptyRows: Int, emptyColumns: Int,
+    explorationRate: Double?
+  ) {
+    (self.name, self.nnz, self.candidates, self.grown, self.pruned) = (name, nnz, candidates, grown, pruned)
+    (self.emptyRows, self.emptyColumns, self.explorationRate) = (emptyRows, emptyColumns, explorationRate)
+  }
 }
 
 /// One update of the topology.
@@ -39,6 +47,10 @@ public struct UpdateRecord: Sendable {
   /// of updaters that move them after every step, this step's.
   public let seconds: Double
   public let layers: [LayerUpdateRecord]
+
+  package init(step: Int, fraction: Double, seconds: Double, layers: [LayerUpdateRecord]) {
+    (self.step, self.fraction, self.seconds, self.layers) = (step, fraction, seconds, layers)
+  }
 
   public var nnz: Int { layers.reduce(0) { $0 + $1.nnz } }
   public var grown: Int { layers.reduce(0) { $0 + $1.grown } }
