@@ -51,7 +51,12 @@ public final class ExactSNFS: DenseMethod {
     }
     let total = min(dropped.reduce(0, +), room.reduce(0, +))
     let pruned = apportion(total, weights: dropped.map(Double.init), capacities: dropped)
-    let grown = apportion(total, weights: weights.parameters.map(\.meanLiveMomentum), capacities: room)
+    // What is dead once `pruned` are: where the cap leaves too little room, the number of weights comes first.
+    let dead = zip(weights.shapes, zip(before, pruned)).map { $0.size - $1.0 + $1.1 }
+    let capped = zip(room, dead).map { min($0, $1) }
+    let grown = apportion(
+      total, weights: weights.parameters.map(\.meanLiveMomentum),
+      capacities: capped.reduce(0, +) >= total ? capped : dead)
     for layer in before.indices {
       try drop(pruned[layer], of: layer)
       try grow(grown[layer], in: layer)

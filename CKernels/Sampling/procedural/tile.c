@@ -120,28 +120,41 @@ static size_t count_live(const uint64_t *row, size_t first, size_t end) {
   return live;
 }
 
-/// One row's live weights; a block of the stream is computed once for the weights that share it.
-static void live_row(const esp_procedural *w, uniform u, size_t row, esp_tile tile, uint32_t *restrict indices,
-                     float *restrict values) {
-  const uint64_t *alive = w->alive + row * ((w->columns + 63) / 64);
-  const size_t end = tile.first_column + tile.columns;
+enum { WORD = 64, MANY = 12 };
+
+/// The weights of a word's live bits, from column `first` on: each by itself, a block of the stream once for those that
+/// share it.
+static void few_live(const esp_procedural *w, uniform u, uint64_t bits, uint64_t first, float *restrict values) {
   uint64_t known = UINT64_MAX;
   uint32_t words[4] = {0, 0, 0, 0};
   size_t k = 0;
+  for (; bits != 0; bits &= bits - 1) {
+    const uint64_t index = first + (uint64_t)__builtin_ctzll(bits);
+    if (index / 4 != known) {
+      const philox_block b = random_block(w->key, known = index / 4);
+      words[0] = b.c0, words[1] = b.c1, words[2] = b.c2, words[3] = b.c3;
+    }
+    values[k++] = number(u, words[index % 4]);
+  }
+}
+
+/// One row's live weights; where many of a word live, all of them are computed.
+static void live_row(fill_numbers *fill, const esp_procedural *w, uniform u, size_t row, esp_tile tile,
+                     uint32_t *restrict indices, float *restrict values) {
+  const uint64_t *alive = w->alive + row * ((w->columns + WORD - 1) / WORD);
+  const size_t end = tile.first_column + tile.columns;
+  float all[WORD];
+  size_t k = 0;
   for (size_t i = tile.first_column; i < end;) {
-    const size_t next = i / 64 * 64 + 64, stop = next < end ? next : end;
-    for (uint64_t bits = live_bits(alive, i, stop - i); bits != 0; bits &= bits - 1) {
-      const size_t column = i + (size_t)__builtin_ctzll(bits);
-      const uint64_t index = (uint64_t)row * w->columns + column;
-      indices[k] = (uint32_t)column;
-      if (values) {
-        if (index / 4 != known) {
-          const philox_block b = random_block(w->key, known = index / 4);
-          words[0] = b.c0, words[1] = b.c1, words[2] = b.c2, words[3] = b.c3;
-        }
-        values[k] = number(u, words[index % 4]);
-      }
-      k++;
+    const size_t next = i / WORD * WORD + WORD, stop = next < end ? next : end;
+    const uint64_t live = live_bits(alive, i, stop - i), first = (uint64_t)row * w->columns + i;
+    const int many = values && __builtin_popcountll(live) >= MANY;
+    if (many) fill(w->key, u, first, stop - i, all);
+    if (values && !many) few_live(w, u, live, first, values + k);
+    for (uint64_t bits = live; bits != 0; bits &= bits - 1, k++) {
+      const size_t place = (size_t)__builtin_ctzll(bits);
+      indices[k] = (uint32_t)(i + place);
+      if (many) values[k] = all[place];
     }
     i = stop;
   }
@@ -165,7 +178,7 @@ void esp_procedural_tile(esp_isa isa, const esp_procedural *w, esp_tile tile, ui
     uint32_t *restrict indices = column_indices + row_starts[r];
     float *restrict out = values ? values + row_starts[r] : NULL;
     if (w->alive) {
-      live_row(w, u, row, tile, indices, out);
+      live_row(variants[isa], w, u, row, tile, indices, out);
       continue;
     }
     for (size_t i = 0; i < tile.columns; i++) indices[i] = (uint32_t)(tile.first_column + i);

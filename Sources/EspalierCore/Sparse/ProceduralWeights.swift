@@ -242,8 +242,9 @@ private final class WideGradient {
     for left in stride(from: 0, to: columns, by: Self.width) {
       let count = min(Self.width, columns - left)
       for row in 0...rows.count { starts.pointer[row] = UInt64(row * count) }
-      for row in 0..<rows.count {
-        for column in 0..<count { indices.pointer[row * count + column] = UInt32(left + column) }
+      for column in 0..<count { indices.pointer[column] = UInt32(left + column) }
+      for row in 1..<max(1, rows.count) {
+        (indices.pointer + row * count).update(from: indices.pointer, count: count)
       }
       let csr = esp_csr(
         rows: rows.count, columns: columns, row_starts: UnsafePointer(starts.pointer),
