@@ -1,25 +1,36 @@
 import Espalier
+import EspalierBaselines
 import EspalierCore
 import EspalierTopology
 
 extension RunConfiguration {
   /// How a network finds its connections. All share the flags' schedule, with the flags' defaults; `dsr` aims at the same fraction at
   /// every update, `deepr` exchanges after every step; `itop` is `set` and `itop-rigl` is `rigl` with a fraction that falls to 0.005, as `snfs`'s does, not to 0; `snfs`
-  /// grows among sampled candidates, `--gamma` a connection; `topkast` chooses what it uses from what it trains.
+  /// grows among sampled candidates, `--gamma` a connection; `topkast` chooses what it uses from what it trains. `snip`, `grasp`, `synflow` and
+  /// `magnitude` choose connections once, over the whole network: they ignore the distribution, and so do `gradual` and `lottery`,
+  /// whose layers become equally sparse in local scope. `snfs-dense` is `snfs` with the momentum of all weights.
   enum Method: String, Codable, CaseIterable {
     case gse, `static`, set, dsr, deepr, mest, itop
     case rigl, snfs
     case itopRigL = "itop-rigl"
     case granet, topkast
-    case dense
+    case snip, grasp, synflow, magnitude
+    case dense, gradual, lottery
+    case snfsDense = "snfs-dense"
 
+    /// What chooses the connections before training; nil where they are random at first.
+    var startScore: StartScore? { StartScore(rawValue: rawValue) }
+    /// Whether it keeps dense weights.
+    var isDense: Bool { [.dense, .gradual, .lottery, .snfsDense].contains(self) }
     var takesGuide: Bool { self == .gse }
     var takesInitialSparsity: Bool { self == .granet }
     /// Whether the method itself says which connections a run begins with.
-    var choosesStart: Bool { self == .topkast }
+    var choosesStart: Bool { self == .topkast || startScore != nil }
     var takesBackwardSparsity: Bool { self == .topkast }
     /// Whether `--scope` could not change where connections compete.
-    var fixesScope: Bool { [.dsr, .deepr, .mest, .snfs, .granet, .topkast].contains(self) }
+    var fixesScope: Bool {
+      [.dsr, .deepr, .mest, .snfs, .granet, .topkast, .snfsDense].contains(self) || startScore != nil
+    }
   }
 
   /// The sparsity that a run begins with: GraNet's is lower than its final one.
@@ -39,7 +50,7 @@ extension RunConfiguration {
       interval: schedule.interval, end: schedule.end, fraction: alpha, finalFraction: alpha)
     let long = ITOP.schedule(interval: schedule.interval, end: schedule.end, fraction: alpha)
     switch method {
-    case .static, .dense: return nil
+    case .static, .snip, .grasp, .synflow, .magnitude, .dense, .gradual, .lottery, .snfsDense: return nil
     case .gse: return try GSE(schedule: schedule, guide: guide, gamma: gamma, scope: scope)
     case .set: return SET(schedule: schedule, scope: scope)
     case .dsr: return DSR(schedule: constant)
@@ -53,6 +64,36 @@ extension RunConfiguration {
     case .granet:
       let final = Int(((1 - sparsity) * Double(model.spec.sparsifiableWeights)).rounded())
       return try GraNet(schedule: schedule, startConnections: model.connections, finalConnections: final)
+    }
+  }
+}
+
+extension RunConfiguration {
+  /// What prunes a dense model; nil where nothing does.
+  ///
+  /// - Parameter isResumed: the model's weights are a checkpoint's.
+  func denseMethod(
+    for model: Model, isResumed: Bool, timetable: TrainingTimetable, context: ComputeContext
+  ) throws -> (any DenseMethod)? {
+    let schedule = try timetable.updates(interval: updateEvery, until: updateUntil, alpha: alpha)
+    switch method {
+    case .gradual:
+      return try GradualPruning(
+        model, schedule: schedule, sparsity: sparsity, decay: pruneSchedule ?? .cubic, scope: scope, context: context)
+    case .lottery:
+      return try LotteryTickets(
+        model, rounds: rounds ?? 5, stepsPerRound: timetable.horizon, rewindStep: rewindStep ?? 0, sparsity: sparsity,
+        scope: scope, context: context)
+    case .snfsDense:
+      let start =
+        try isResumed
+        ? nil
+        : Model(
+          sparse: model.spec, sparsity: sparsity, distribution: distribution.distribution,
+          random: CounterRandom(seed: seed), context: context)
+      let long = ITOP.schedule(interval: schedule.interval, end: schedule.end, fraction: alpha)
+      return try ExactSNFS(model, start: start, schedule: long, context: context)
+    default: return nil
     }
   }
 }

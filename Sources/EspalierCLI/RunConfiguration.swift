@@ -1,4 +1,5 @@
 import Espalier
+import EspalierBaselines
 import EspalierCore
 import EspalierData
 import EspalierTopology
@@ -18,7 +19,12 @@ struct RunConfiguration: Codable, Hashable {
   var updateMode = UpdateMode.replace
   var sparsity = 0.9
   var initialSparsity: Double?
+  /// Of `topkast` alone.
   var backwardSparsity: Double?
+  /// Of `gradual` alone.
+  var pruneSchedule: GradualPruning.Decay?
+  /// Of `lottery` alone.
+  var rounds, rewindStep: Int?
   var distribution = DistributionName.erdosRenyi
   var rewire: Double?
   var gamma = 1.0
@@ -76,6 +82,9 @@ struct RunConfiguration: Codable, Hashable {
     case sparsity
     case initialSparsity = "initial-sparsity"
     case backwardSparsity = "backward-sparsity"
+    case pruneSchedule = "prune-schedule"
+    case rounds
+    case rewindStep = "rewind-step"
     case distribution, rewire, gamma
     case extraBatches = "extra-batches"
     case audit, alpha
@@ -122,6 +131,7 @@ struct RunConfiguration: Codable, Hashable {
   /// The library's options for these settings.
   var trainingOptions: TrainingOptions {
     var options = TrainingOptions(epochs: epochs, maxSteps: maxSteps)
+    options.rounds = rounds ?? 1
     options.batchSize = batchSize
     options.learningRate = learningRate
     options.momentum = momentum

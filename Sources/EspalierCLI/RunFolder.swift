@@ -75,7 +75,7 @@ final class RunFolder {
     return data
   }
 
-  /// Drops lines of later steps and epochs, and a last one that is not whole.
+  /// Drops lines of later steps and epochs, and a last one that is not whole; all of them where the run starts anew.
   private static func cut(_ path: String, step: Int, epochs: Int) throws {
     struct Line: Decodable {
       let step: Int?
@@ -84,7 +84,7 @@ final class RunFolder {
     guard let data = FileManager.default.contents(atPath: path) else { return }
     let kept = data.split(separator: UInt8(ascii: "\n")).filter { text in
       guard let line = try? JSONDecoder().decode(Line.self, from: text) else { return false }
-      if let number = line.step { return number <= step }
+      if let number = line.step { return number <= step && step > 0 }
       return (line.epoch ?? 0) <= Double(epochs)
     }
     try writeAtomically(Data(kept.map { $0 + Data("\n".utf8) }.joined()), to: path)

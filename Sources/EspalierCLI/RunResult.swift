@@ -25,6 +25,8 @@ struct RunResult: Codable {
   let nnz, sparsifiableWeights, denseParameters, parameters: Int
   let layers: [Layer]
   let trainFlopsPerSample, denseTrainFlopsPerSample: Double
+  /// Of methods that choose connections before training, which the other times and operations leave out.
+  let startSeconds, startFlops: Double?
   let explorationRate: OrNull<Double>
   let updates: Int
   /// Absent in results of earlier versions.
@@ -69,14 +71,15 @@ struct RunResult: Codable {
     case trainSeconds, stepMsMedian, updateMsMedian, imagesPerSecond, checkpointSeconds
     case peakRssBytes, largestWeightBufferBytes, weightStateBytes, peakWeightBytes, peakActivationBytes
     case nnz, sparsifiableWeights, denseParameters, parameters, layers
-    case trainFlopsPerSample, denseTrainFlopsPerSample, explorationRate, updates, phases, instructionSet
+    case trainFlopsPerSample, denseTrainFlopsPerSample, startSeconds, startFlops, explorationRate, updates, phases,
+      instructionSet
     case weightsSHA256 = "weights_sha256"
     case run
   }
 
   init(
-    _ configuration: RunConfiguration, model: Model, result: TrainingResult, best: Best?, context: ComputeContext,
-    folder: RunFolder
+    _ configuration: RunConfiguration, model: Model, result: TrainingResult, start: StartCost?, best: Best?,
+    context: ComputeContext, folder: RunFolder
   ) {
     self.model = configuration.model
     dataset = configuration.dataset
@@ -118,6 +121,8 @@ struct RunResult: Codable {
     }
     trainFlopsPerSample = result.trainFlopsPerSample
     denseTrainFlopsPerSample = Double(3 * spec.denseForwardFlops)
+    startSeconds = start?.seconds
+    startFlops = start?.flops
     explorationRate = OrNull(value: result.explorationRate)
     updates = result.updates
     phases = result.phases

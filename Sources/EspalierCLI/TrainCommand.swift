@@ -33,6 +33,8 @@ struct TrainingSession {
   let trainer: Trainer
   let request: ModelCatalog.Request
   let dataset: ImageDataset
+  /// What choosing the connections left of the layers, where this process did that.
+  let start: UpdateRecord?
   /// The fingerprint of the data set.
   let data: String
 
@@ -56,12 +58,24 @@ struct TrainingSession {
     let timetable = try TrainingTimetable(configuration.trainingOptions, trainingSamples: dataset.train.count)
     let schedule = try timetable.updates(
       interval: configuration.updateEvery, until: configuration.updateUntil, alpha: configuration.alpha)
-    model = try Self.model(spec, configuration, random: random, context: context, checkpoint: checkpoint)
+    var scored: (model: Model, start: UpdateRecord, cost: StartCost)?
+    if checkpoint == nil, let score = configuration.method.startScore {
+      scored = try Model.scored(
+        spec, by: score, sparsity: configuration.sparsity, dataset: dataset, normalization: description.normalization,
+        options: configuration.trainingOptions, context: context, progress: Terminal.occasionally())
+    }
+    start = scored?.start
+    let model =
+      try scored?.model
+      ?? Self.model(spec, configuration, random: random, context: context, checkpoint: checkpoint)
+    self.model = model
     trainer = try Trainer(
       model: model, dataset: dataset, normalization: found.description.normalization,
       options: configuration.trainingOptions, updater: configuration.updater(for: model, schedule: schedule),
       updateMode: configuration.updateMode,
-      context: context)
+      denseMethod: configuration.denseMethod(
+        for: model, isResumed: checkpoint != nil, timetable: timetable, context: context), context: context)
+    trainer.progress.start = scored?.cost
   }
 
   /// Looks for a data set.
@@ -74,7 +88,7 @@ struct TrainingSession {
     _ spec: ModelSpec, _ configuration: RunConfiguration, random: CounterRandom, context: ComputeContext,
     checkpoint: Checkpoint?
   ) throws -> Model {
-    let isDense = configuration.method == .dense
+    let isDense = configuration.method.isDense
     let factory = DenseLayerFactory(random: random, context: context)
     if let checkpoint {
       return try isDense

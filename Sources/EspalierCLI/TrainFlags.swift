@@ -19,17 +19,22 @@ struct TrainFlags: ParsableArguments {
   @Option(
     help: """
       The method: \(RunConfiguration.Method.allCases.map(\.rawValue).joined(separator: ", ")). itop is set, itop-rigl is rigl, with the moved \
-      fraction falling to 0.005 instead of 0; snfs grows among sampled candidates.
+      fraction falling to 0.005 instead of 0; snfs grows among sampled candidates, snfs-dense among all.
       """)
   var method: String?
   @Option(help: "gse only: what guides exploration: uniform, grabo or graest.") var guide: String?
-  @Option(help: "gse, set, itop, rigl, itop-rigl: where connections compete: local (in their layer) or global.")
+  @Option(
+    help:
+      "gse, set, itop, rigl, itop-rigl, gradual, lottery: where connections compete: local (in their layer) or global.")
   var scope: String?
   @Option(help: "Whether an update takes the place of the optimizer's step: replace or add.") var updateMode: String?
   @Option(help: "Fraction of weights that do not exist: 0 <= s < 1.") var sparsity: Double?
   @Option(help: "granet only: the sparsity that it begins with (0.5).") var initialSparsity: Double?
   @Option(help: "topkast only: the sparsity of what is trained (by default twice as many weights as are used).")
   var backwardSparsity: Double?
+  @Option(help: "gradual only: how the sparsity rises: cubic or cosine.") var pruneSchedule: String?
+  @Option(help: "lottery only: trainings in a row (5), of --epochs each.") var rounds: Int?
+  @Option(help: "lottery only: the step whose weights a round begins with (0).") var rewindStep: Int?
   @Option(
     help: """
       How layers share the connections: erdos-renyi, erk, uniform, or small-world: as erdos-renyi, but each layer begins as a ring lattice with some \
@@ -97,7 +102,7 @@ struct TrainFlags: ParsableArguments {
     try resolveMethod(&run)
     run.initialWeights = initialWeights
     if !isShared { try refuseIdleFlags(run) }
-    if let path = initialWeights, run.method != .dense {
+    if let path = initialWeights, !run.method.isDense {
       run.sparsity = try WeightsFile(path: path).sparsity(of: spec, stated: sparsity)
     }
     try resolveSchedule(&run, samples: description.trainCount)
@@ -110,7 +115,7 @@ struct TrainFlags: ParsableArguments {
   }
 
   private func resolveMethod(_ run: inout RunConfiguration) throws {
-    run.method = try choice(method, flag: "method", default: run.method, planned: Self.plannedMethods)
+    run.method = try choice(method, flag: "method", default: run.method)
     run.guide = try choice(guide, flag: "guide", default: run.guide)
     run.scope = try choice(scope, flag: "scope", default: run.scope)
     run.updateMode = try choice(updateMode, flag: "update-mode", default: run.updateMode)
@@ -129,6 +134,11 @@ struct TrainFlags: ParsableArguments {
         "backward-sparsity: \(backwardSparsity) is out of range; expected 0 to the sparsity, \(run.sparsity)")
     }
     run.backwardSparsity = backwardSparsity
+    if run.method == .gradual || pruneSchedule != nil {
+      run.pruneSchedule = try choice(pruneSchedule, flag: "prune-schedule", default: .cubic)
+    }
+    run.rounds = run.method == .lottery ? rounds ?? 5 : rounds
+    run.rewindStep = run.method == .lottery ? rewindStep ?? 0 : rewindStep
     run.gamma = gamma ?? run.gamma
     guard run.gamma > 0, run.gamma <= 1000 else {
       throw EspalierError.usage("gamma: \(run.gamma) is out of range; expected above 0 and at most 1000")
@@ -153,8 +163,9 @@ struct TrainFlags: ParsableArguments {
     where value != nil && method != .gse {
       throw EspalierError.usage("\(flag): only method gse takes it, the method is \(method.rawValue)")
     }
-    for (flag, value) in [("powerprop", powerprop), ("deephoyer", deepHoyer)] where value != nil && method == .dense {
-      throw EspalierError.usage("\(flag): acts on sparse weights, method dense has none; leave --\(flag) out")
+    for (flag, value) in [("powerprop", powerprop), ("deephoyer", deepHoyer)] where value != nil && method.isDense {
+      throw EspalierError.usage(
+        "\(flag): acts on sparse weights, method \(method.rawValue) has none; leave --\(flag) out")
     }
     if run.rewire != nil, run.distribution != .smallWorld {
       throw EspalierError.usage(
@@ -177,6 +188,21 @@ struct TrainFlags: ParsableArguments {
     if run.initialWeights != nil, method == .topkast {
       throw EspalierError.usage("init: method topkast chooses among starting weights of its own; leave --init out")
     }
+    if run.pruneSchedule != nil, method != .gradual {
+      throw EspalierError.usage("prune-schedule: only method gradual takes it, the method is \(method.rawValue)")
+    }
+    for (flag, value) in [("rounds", run.rounds), ("rewind-step", run.rewindStep)]
+    where value != nil && method != .lottery {
+      throw EspalierError.usage("\(flag): only method lottery takes it, the method is \(method.rawValue)")
+    }
+    if run.initialWeights != nil, method == .snfsDense {
+      throw EspalierError.usage("init: method snfs-dense begins with random connections; leave --init out")
+    }
+    if run.initialWeights != nil, method.startScore != nil {
+      throw EspalierError.usage(
+        "init: method \(method.rawValue) chooses from random initial weights; leave --init out, or train with method static"
+      )
+    }
     if run.initialWeights != nil, method == .granet {
       throw EspalierError.usage("init: method granet begins with more connections than it ends with; leave --init out")
     }
@@ -187,13 +213,13 @@ struct TrainFlags: ParsableArguments {
     guard let method = RunConfiguration.Method(rawValue: name) else { return }
     if !method.takesGuide { guide = nil }
     if method != .gse { (extraBatches, audit) = (nil, nil) }
-    if method == .dense { (powerprop, deepHoyer) = (nil, nil) }
+    if method.isDense { (powerprop, deepHoyer) = (nil, nil) }
     if method.fixesScope { scope = nil }
     if !method.takesInitialSparsity { initialSparsity = nil }
     if !method.takesBackwardSparsity { backwardSparsity = nil }
+    if method != .gradual { pruneSchedule = nil }
+    if method != .lottery { (rounds, rewindStep) = (nil, nil) }
   }
-
-  private static let plannedMethods = ["snip", "grasp", "synflow", "magnitude", "gradual", "lottery"]
 
   private func resolveSchedule(_ run: inout RunConfiguration, samples: Int) throws {
     run.optimizer = try choice(optimizer, flag: "optimizer", default: run.optimizer)
@@ -236,14 +262,11 @@ struct TrainFlags: ParsableArguments {
 
   /// The value that `text` names, or the default.
   private func choice<T: RawRepresentable & CaseIterable>(
-    _ text: String?, flag: String, default standard: T, planned: [String] = []
+    _ text: String?, flag: String, default standard: T
   ) throws -> T where T.RawValue == String {
     guard let text else { return standard }
     if let value = T(rawValue: text) { return value }
     let names = T.allCases.map(\.rawValue)
-    guard !planned.contains(text) else {
-      throw EspalierError.usage("\(flag): '\(text)' is not in this version; expected \(names.joined(separator: ", "))")
-    }
     let hint = EspalierError.nearest(to: text, among: names).map { "; did you mean '\($0)'?" } ?? ""
     throw EspalierError.usage("\(flag): '\(text)' is unknown\(hint) (expected \(names.joined(separator: ", ")))")
   }

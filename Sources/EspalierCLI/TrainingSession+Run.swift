@@ -22,7 +22,8 @@ extension TrainingSession {
         throw InterruptedRun(reason: reason, step: result.steps, folder: folder.path)
       }
       let verdict = RunResult(
-        configuration, model: model, result: result, best: best, context: context, folder: folder)
+        configuration, model: model, result: result, start: trainer.progress.start, best: best, context: context,
+        folder: folder)
       try folder.write(verdict, to: "result.json")
       try ReportCommand.write(Report(runs: [RunRecord(folder: folder.path)]), to: folder.path + "/report.html")
       if json { try Terminal.json(verdict) } else { try Terminal.result(verdict.summary(folder: folder.path)) }
@@ -42,7 +43,7 @@ extension TrainingSession {
   }
 
   private var connections: Int {
-    model.sparseParameters.isEmpty ? model.spec.sparsifiableWeights : model.connections
+    model.connectionCounts.reduce(0, +)
   }
 
   private func train(reporter: ProgressReporter, folder: RunFolder) throws -> TrainingResult {
@@ -50,6 +51,7 @@ extension TrainingSession {
     reporter.log(
       "\(configuration.model) on \(configuration.dataset), \(configuration.method.rawValue): \(connections) of \(model.spec.sparsifiableWeights) weights (\(String(format: "%.2f", 100 * sparsity)) % sparse), \(trainer.timetable.steps) steps, \(context.threads) threads, \(context.instructionSet)"
     )
+    if let start { try reporter.didUpdateTopology(start) }
     let store = CheckpointStore(run: folder.path, keep: configuration.keep)
     reporter.onCheckpoint = { step, endsEpoch in
       let isBest = endsEpoch && step == bestStep
@@ -58,7 +60,7 @@ extension TrainingSession {
     }
     defer { for line in dataset.damageLines { reporter.log(line) } }
     let result = try trainer.run(observer: reporter)
-    if configuration.method != .dense { try context.meter.check() }
+    if !configuration.method.isDense { try context.meter.check() }
     if !result.isFinished { try save(to: store, of: folder) }
     return result
   }

@@ -17,7 +17,7 @@ public struct FanInInitialization: Sendable {
   /// Draws from streams of `random`, keyed by the layer's number.
   public init(random: CounterRandom) { self.random = random }
 
-  private static func range(fanIn: Int) -> Range<Float> {
+  package static func range(fanIn: Int) -> Range<Float> {
     let bound = Float((3 / Double(max(1, fanIn))).squareRoot())
     return -bound..<bound
   }
@@ -46,6 +46,11 @@ public struct FanInInitialization: Sendable {
   /// Fills the weights [outputs, fan-in] and biases of a layer whose outputs all have the same fan-in.
   public func callAsFunction(dense values: VectorParameter, fanIn: Int, index: Int, bias: VectorParameter?) {
     random.stream(.weights, layer: index).fill(values.values.buffer, in: Self.range(fanIn: fanIn))
-    if let bias { random.stream(.biases, layer: index).fill(bias.values.buffer, in: Self.range(fanIn: fanIn)) }
+    if let bias { self(bias: bias, fanIn: fanIn, index: index) }
+  }
+
+  /// Fills the biases of a layer whose outputs all have the same fan-in.
+  public func callAsFunction(bias: VectorParameter, fanIn: Int, index: Int) {
+    random.stream(.biases, layer: index).fill(bias.values.buffer, in: Self.range(fanIn: fanIn))
   }
 }

@@ -61,9 +61,16 @@ public struct Model {
   /// Active connections of all sparse layers.
   public var connections: Int { sparseParameters.reduce(0) { $0 + $1.count } }
 
-  /// Active weights of each weight layer: all of them where it is dense.
+  /// Active weights of each weight layer: where it is dense all of them, or those that live.
   public var connectionCounts: [Int] {
-    sparseParameters.isEmpty ? spec.weightLayers.map(\.shape.size) : sparseParameters.map(\.count)
+    guard sparseParameters.isEmpty else { return sparseParameters.map(\.count) }
+    return zip(spec.weightLayers, denseWeights).map { $1.mask?.count ?? $0.shape.size }
+  }
+
+  /// A dense model's weights, by layer.
+  public var denseWeights: [VectorParameter] {
+    let names = Set(spec.weightLayers.map { $0.shape.name + ".weight" })
+    return parameters.compactMap { names.contains($0.name) ? $0 as? VectorParameter : nil }
   }
 
   /// Structure both ways, values, gradient and optimizer state of all sparse layers.

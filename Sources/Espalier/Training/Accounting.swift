@@ -4,25 +4,29 @@ import EspalierCore
 /// what the updater looked at: gradients of candidates or of whole layers, activity sums (Evci et al. 2020, appendix; a multiply-add counts 2).
 struct FlopCounter {
   fileprivate let model: Model
+  private let method: (any DenseMethod)?
   fileprivate(set) var total: Double
   private(set) var steps: Int
 
   /// - Parameters: sums to go on from.
-  init(_ model: Model, total: Double = 0, steps: Int = 0) {
+  init(_ model: Model, method: (any DenseMethod)? = nil, total: Double = 0, steps: Int = 0) {
     self.model = model
+    self.method = method
     self.total = total
     self.steps = steps
   }
 
-  /// Averaged over the steps counted.
-  var perSample: Double { steps > 0 ? total / Double(steps) : 0 }
+  /// Averaged over the steps counted; of several rounds of training their sum.
+  var perSample: Double { steps > 0 ? total * Double(method?.rounds ?? 1) / Double(steps) : 0 }
 
   /// Adds one step; an update that replaces the optimizer step needs no gradient at active connections.
   mutating func count(update: TopologyStep.Update?) {
     let forward = Double(model.forwardFlops)
     steps += 1
     guard let update else {
-      total += 3 * forward + Double(model.backwardSetFlops)
+      let isDense = method?.takesDenseGradients == true
+      total += isDense ? 2 * forward + Double(model.spec.denseForwardFlops) : 3 * forward
+      total += Double(model.backwardSetFlops)
       return
     }
     total += (update.mode == .add ? 3 : 2) * forward + update.exploredFlops

@@ -88,11 +88,11 @@ struct BatchLoader {
 }
 
 /// What a model sees in one step.
-struct Batch {
+package struct Batch {
   /// [samples, channels, height, width], normalised.
-  let images: Activations
+  package let images: Activations
   /// [samples].
-  let labels: [UInt32]
+  package let labels: [UInt32]
 }
 
 /// An epoch's batches, one after the other.

@@ -21,7 +21,7 @@ extension Trainer {
     clock = StepClock(seconds: snapshot.seconds)
     phases = PhaseClock(
       context: context, seconds: snapshot.phaseSeconds ?? [], peakBytes: snapshot.phasePeakBytes ?? [])
-    flops = FlopCounter(model, total: snapshot.flops, steps: snapshot.flopPasses)
+    flops = FlopCounter(model, method: denseMethod, total: snapshot.flops, steps: snapshot.flopPasses)
     if let state = snapshot.topology { topology?.snapshot = state }
   }
 

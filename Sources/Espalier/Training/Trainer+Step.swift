@@ -4,6 +4,7 @@ import EspalierTopology
 extension Trainer {
   /// One step: an optimizer step on the mean gradient of its batches, or an update of the topology, or both.
   func step(_ step: Int, from batches: inout BatchReader) throws -> (loss: LossResult, update: UpdateRecord?) {
+    var record = try prepare(step)
     var (total, correct, samples) = (0.0, 0, 0)
     var update: TopologyStep.Update?
     for part in 0..<options.accumulate {
@@ -20,16 +21,25 @@ extension Trainer {
       }
     }
     if let update, options.extraBatches > 0 { try addExtraBatches(to: update, step: step) }
-    var record = try phases.measure(.growth) { try update?.finish() }
+    if let update { record = try phases.measure(.growth) { try update.finish() } }
     if update?.mode != .replace {
       try phases.measure(.optimizer) { try moveWeights(step: step) }
       let rewired = try phases.measure(.growth) {
-        try topology?.didStep(step, learningRate: timetable.learningRate.rate(at: step))
+        try topology?.didStep(step, learningRate: timetable.rate(at: step))
       }
       record = record ?? rewired
+      record = try phases.measure(.growth) { try denseMethod?.didStep(step) } ?? record
     }
     if record != nil { progress.updates += 1 }
     return (LossResult(total: total, correct: correct, samples: samples), record)
+  }
+
+  /// What a method with dense weights does before a step.
+  private func prepare(_ step: Int) throws -> UpdateRecord? {
+    guard let restart = try denseMethod?.willStep(step) else { return nil }
+    for parameter in model.parameters { parameter.optimizerState = [] }
+    progress.optimizerSteps = 0
+    return restart
   }
 
   /// Forward and backward on one batch; the last of a step's is the one that an update looks at.
@@ -62,6 +72,7 @@ extension Trainer {
   }
 
   private func moveWeights(step: Int) throws {
+    denseMethod?.willMoveWeights()
     let parameters = model.trained
     for parameter in parameters where !context.allFinite(parameter.gradient) {
       throw EspalierError.diverged(
@@ -74,8 +85,7 @@ extension Trainer {
     func moveNumbers() {
       if let clipNorm = options.clipNorm { GradientClipping(maximum: clipNorm)(parameters, context: context) }
       optimizer.step(
-        parameters, number: progress.optimizerSteps, learningRate: timetable.learningRate.rate(at: step),
-        context: context)
+        parameters, number: progress.optimizerSteps, learningRate: timetable.rate(at: step), context: context)
     }
     if options.powerprop > 1 {
       Powerpropagation(alpha: options.powerprop)(parameters, moveNumbers)

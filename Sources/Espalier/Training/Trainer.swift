@@ -9,12 +9,13 @@ public final class Trainer {
   /// The options in steps.
   public let timetable: TrainingTimetable
   /// How far training has come.
-  public internal(set) var progress = TrainingProgress()
+  public package(set) var progress = TrainingProgress()
   let options: TrainingOptions
   let context: ComputeContext
   let random: CounterRandom
   let optimizer: any Optimizer
   let topology: TopologyStep?
+  let denseMethod: (any DenseMethod)?
   let accumulator: GradientAccumulator
   var flops: FlopCounter
   var clock = StepClock()
@@ -31,11 +32,13 @@ public final class Trainer {
   ///   - options: how to train.
   ///   - updater: moves connections; nil for a fixed topology.
   ///   - updateMode: what happens to the optimizer's step in an update.
+  ///   - denseMethod: prunes a dense model's weights.
   ///   - context: the one that the model's memory belongs to.
   /// - Throws: `EspalierError.usage` for options out of range or a data set that does not fit the model.
   public init(
     model: Model, dataset: ImageDataset, normalization: Normalization, options: TrainingOptions,
-    updater: (any TopologyUpdater)? = nil, updateMode: UpdateMode = .replace, context: ComputeContext
+    updater: (any TopologyUpdater)? = nil, updateMode: UpdateMode = .replace,
+    denseMethod: (any DenseMethod)? = nil, context: ComputeContext
   ) throws {
     timetable = try TrainingTimetable(options, trainingSamples: dataset.train.count)
     self.model = model
@@ -57,7 +60,8 @@ public final class Trainer {
       context: context)
     self.evaluator = try evaluator(on: nil)
     validator = try parts.map { try evaluator(on: $0.validation) }
-    flops = FlopCounter(model)
+    self.denseMethod = denseMethod
+    flops = FlopCounter(model, method: denseMethod)
     phases = PhaseClock(context: context)
     topology = try updater.map {
       try TopologyStep(
@@ -100,6 +104,7 @@ public final class Trainer {
   private var samplesPerStep: Int { options.batchSize * options.accumulate }
 
   private var explorationRate: Double? {
+    if let denseMethod { return denseMethod.explorationRate }
     guard let topology else {
       return Double(model.connectionCounts.reduce(0, +)) / Double(model.spec.sparsifiableWeights)
     }
@@ -136,7 +141,7 @@ public final class Trainer {
   private func report(_ step: Int, loss: LossResult, update: UpdateRecord?, to observer: some TrainingObserver) throws {
     let record = StepRecord(
       step: step + 1, epoch: Double(step + 1) / Double(timetable.stepsPerEpoch), trainLoss: loss.mean,
-      trainAccuracy: loss.accuracy, learningRate: timetable.learningRate.rate(at: step),
+      trainAccuracy: loss.accuracy, learningRate: timetable.rate(at: step),
       imagesPerSecond: Double(samplesPerStep) / clock.recentSeconds)
     try observer.didStep(record, isLogged: (step + 1) % timetable.logEvery == 0)
     if let update { try observer.didUpdateTopology(update) }

@@ -42,6 +42,17 @@ public struct LayerUpdateRecord: Sendable, Codable {
   public let rankCorrelation: Double?
   /// Fraction of the layer's possible connections that were ever active; nil where counting them would take too much memory.
   public let explorationRate: Double?
+
+  package init(
+    name: String, nnz: Int, candidates: Int, grown: Int, pruned: Int, backward: Int? = nil, remembered: Int? = nil,
+    emptyRows: Int, emptyColumns: Int, auditedRows: Int? = nil, recall: Double? = nil, rankCorrelation: Double? = nil,
+    explorationRate: Double?
+  ) {
+    (self.name, self.nnz, self.candidates, self.grown, self.pruned) = (name, nnz, candidates, grown, pruned)
+    (self.backward, self.remembered) = (backward, remembered)
+    (self.emptyRows, self.emptyColumns, self.explorationRate) = (emptyRows, emptyColumns, explorationRate)
+    (self.auditedRows, self.recall, self.rankCorrelation) = (auditedRows, recall, rankCorrelation)
+  }
 }
 
 /// One update of the topology.
@@ -55,6 +66,10 @@ public struct UpdateRecord: Sendable {
   public let seconds: Double
   /// In the model's order.
   public let layers: [LayerUpdateRecord]
+
+  package init(step: Int, fraction: Double, seconds: Double, layers: [LayerUpdateRecord]) {
+    (self.step, self.fraction, self.seconds, self.layers) = (step, fraction, seconds, layers)
+  }
 
   /// Active connections of all layers after the update.
   public var nnz: Int { layers.reduce(0) { $0 + $1.nnz } }

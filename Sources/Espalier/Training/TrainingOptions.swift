@@ -23,6 +23,8 @@ public struct TrainingOptions: Sendable, Hashable {
   public var epochs: Int?
   /// Steps after which training ends; without `epochs` also what the schedules stretch over.
   public var maxSteps: Int?
+  /// Trainings in a row, of `epochs` each, that share `maxSteps` (lottery tickets).
+  public var rounds = 1
   /// Samples that one pass sees.
   public var batchSize = 128
   /// Batches a step: their mean gradient moves the weights, as one batch of batchSize * accumulate samples would (batch norm's statistics
@@ -81,6 +83,7 @@ public struct TrainingOptions: Sendable, Hashable {
     try require(epochs != nil || maxSteps != nil, "epochs", "none", "epochs or max-steps")
     if let epochs { try require((1...1_000_000).contains(epochs), "epochs", epochs, "1 to 1000000") }
     if let maxSteps { try require((1...1 << 31).contains(maxSteps), "max-steps", maxSteps, "1 to 2147483648") }
+    try require((1...1000).contains(rounds), "rounds", rounds, "1 to 1000")
     try require((1...65_536).contains(batchSize), "batch-size", batchSize, "1 to 65536")
     try require((1...65_536).contains(accumulate), "accumulate", accumulate, "1 to 65536")
     try require(learningRate > 0 && learningRate.isFinite, "lr", learningRate, "a number above 0")
@@ -112,9 +115,9 @@ public struct TrainingTimetable: Sendable, Hashable {
   public let stepsPerEpoch: Int
   /// Steps that the run takes.
   public let steps: Int
-  /// Steps that the schedules stretch over.
+  /// Steps that the schedules stretch over: of each round where there are several.
   public let horizon: Int
-  /// The rate of each step.
+  /// The rate of each step; of the first round where there are several (see `rate(at:)`).
   public let learningRate: LearningRateSchedule
   /// Steps between records of a step.
   public let logEvery: Int
@@ -145,8 +148,8 @@ public struct TrainingTimetable: Sendable, Hashable {
       )
     }
     stepsPerEpoch = perEpoch
-    horizon = options.epochs.map { $0 * perEpoch } ?? options.maxSteps ?? perEpoch
-    steps = min(horizon, options.maxSteps ?? horizon)
+    horizon = options.epochs.map { $0 * perEpoch } ?? options.maxSteps.map { max(1, $0 / options.rounds) } ?? perEpoch
+    steps = min(horizon * options.rounds, options.maxSteps ?? horizon * options.rounds)
     // Each batch of each step has a number of its own, below 2^32.
     guard steps <= (1 << 32) / options.accumulate else {
       throw EspalierError.usage("accumulate: \(options.accumulate) x \(steps) steps is more than 4294967296 batches")
@@ -159,6 +162,9 @@ public struct TrainingTimetable: Sendable, Hashable {
         ? .cosine(end: horizon) : .milestones((options.milestones ?? [0.4 * epochs, 0.6 * epochs]).map(inSteps)))
     logEvery = options.logEvery ?? max(1, steps / 1000)
   }
+
+  /// The learning rate of a step, counted from 0 over all rounds.
+  public func rate(at step: Int) -> Double { learningRate.rate(at: step % horizon) }
 
   /// Number of epochs, the last of which may be cut short.
   public var epochs: Int { (steps + stepsPerEpoch - 1) / stepsPerEpoch }

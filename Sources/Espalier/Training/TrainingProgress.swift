@@ -13,6 +13,8 @@ public struct TrainingProgress: Sendable, Codable, Hashable {
   /// Epochs that are finished and evaluated.
   public internal(set) var history: [EpochRecord] = []
 
+  /// What choosing the connections before the first step took; nil where that was not done.
+  public package(set) var start: StartCost?
   /// Wall time of the steps.
   public internal(set) var seconds = 0.0
   /// The same by phase, and the most bytes that each had in use; by `TrainingPhase.rawValue`. Absent in checkpoints of earlier versions.

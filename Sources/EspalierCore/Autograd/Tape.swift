@@ -54,6 +54,8 @@ public final class Tape {
   public let mode: Mode
   /// Is shown each sparse layer during the backward pass: how topology updates see gradients at chosen connections.
   public var gradientSiteVisitor: ((any GradientSite) throws -> Void)?
+  /// Is shown what each layer of procedural weights makes its gradient of.
+  public var gradientFactorsVisitor: ((ProceduralWeights, GradientFactors) -> Void)?
   /// Whether backward computes the gradients of sparse weights at their active connections.
   public var computesSparseGradients = true
   /// Counts the time of weight gradients and of what the visitor does.

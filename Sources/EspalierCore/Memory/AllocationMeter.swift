@@ -52,6 +52,8 @@ public enum AllocationTag: String, Sendable, CaseIterable {
   case vector
   /// Weights of the methods that are dense by nature; the rule does not hold for them.
   case dense
+  /// One bit for each weight of a layer (`ConnectionMask`).
+  case mask
   /// Activations and workspace: not weight-side.
   case activation
 }
@@ -122,7 +124,7 @@ public final class AllocationMeter: Sendable {
       reading.recentPeakWeightBytes = max(reading.recentPeakWeightBytes, reading.weightBytes)
       reading.largestWeightBuffer = max(reading.largestWeightBuffer, bytes)
       guard let site, tag != .dense, tag != .vector else { return }
-      let allowed = site.largestBuffer(gamma: gamma)
+      let allowed = tag == .mask ? site.rows * ((site.columns + 63) / 64) : site.largestBuffer(gamma: gamma)
       if elements > allowed {
         reading.violations.append(Violation(tag: tag, site: site, elements: elements, allowed: allowed))
       }

@@ -27,6 +27,8 @@ public final class VectorParameter: Parameter {
   public let values: MeteredBuffer<Float>
   public let gradient: MeteredBuffer<Float>
   public var optimizerState: [MeteredBuffer<Float>] = []
+  /// Which of a dense layer's weights live, where a method prunes them: dead ones are zero. nil: all.
+  public var mask: ConnectionMask?
   private let tag: AllocationTag
   private let meter: AllocationMeter
 

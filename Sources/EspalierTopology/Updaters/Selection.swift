@@ -113,7 +113,7 @@ func regrow(
 ///
 /// What an entry cannot take goes to the others; fractions are settled by largest remainder, ties to the first. Entries of weight
 /// zero get something only where nothing else has room.
-func apportion(_ total: Int, weights: [Double], capacities: [Int]) -> [Int] {
+package func apportion(_ total: Int, weights: [Double], capacities: [Int]) -> [Int] {
   var result = [Int](repeating: 0, count: weights.count)
   var left = min(total, capacities.reduce(0, +))
   while left > 0 {

@@ -2,7 +2,8 @@ import EspalierCore
 import EspalierTopology
 
 /// The numbers of a run that the model does not hold, in one file: the optimizer's state of each parameter, the connections that
-/// each sparse layer ever had, and Top-KAST's weights that are not used.
+/// each sparse layer ever had, Top-KAST's weights that are not used, which weights of a dense layer live, and what a method with dense
+/// weights keeps.
 enum TrainingTensors {
   static let fileName = "training.safetensors"
 
@@ -24,6 +25,19 @@ enum TrainingTensors {
             try $0(UnsafeRawBufferPointer(state.buffer))
           })
       }
+    }
+    for parameter in trainer.model.denseWeights {
+      guard let words = parameter.mask?.words else { continue }
+      entries.append(
+        .init(name: "mask.\(parameter.name)", type: .uint64, shape: [words.count]) {
+          try $0(UnsafeRawBufferPointer(words.buffer))
+        })
+    }
+    for (name, values) in trainer.denseMethod?.tensors ?? [] {
+      entries.append(
+        .init(name: "method." + name, type: .float32, shape: [values.count]) {
+          try $0(UnsafeRawBufferPointer(values.buffer))
+        })
     }
     for (parameter, tracker) in zip(trainer.model.sparseParameters, trainer.topology?.exploration ?? []) {
       guard let explored = tracker.explored else { continue }
@@ -50,6 +64,15 @@ enum TrainingTensors {
           try file.read(tensor, into: UnsafeMutableRawBufferPointer(state.buffer))
         }
       }
+    }
+    for parameter in trainer.model.denseWeights {
+      guard let words = parameter.mask?.words else { continue }
+      try file.expect("mask." + parameter.name, shape: [words.count], types: [.uint64])
+      try file.read("mask." + parameter.name, into: UnsafeMutableRawBufferPointer(words.buffer))
+    }
+    for (name, values) in trainer.denseMethod?.tensors ?? [] {
+      try file.expect("method." + name, shape: [values.count], types: [.float32])
+      try file.read("method." + name, into: UnsafeMutableRawBufferPointer(values.buffer))
     }
     guard let topology = trainer.topology else { return }
     for parameter in trainer.model.sparseParameters { try readTopologyState(of: parameter, from: file) }

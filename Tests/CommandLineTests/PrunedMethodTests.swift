@@ -1,0 +1,90 @@
+import Foundation
+import TestSupport
+import Testing
+
+extension CommandLineTests {
+  /// Methods that score before training, and methods that are dense by nature, from the command line.
+  @Suite struct PrunedMethods {
+    private static let tiny =
+      ["--model", "mlp", "--hidden", "24,16", "--batch-size", "64", "--update-every", "7", "--sparsity", "0.9"]
+      + ["--log-every", "1", "--threads", "1"]
+
+    private static let sizes = [784 * 24, 24 * 16, 160]
+    private static let budget = Int((0.1 * Double(sizes.reduce(0, +))).rounded())
+
+    /// Steps, by method: lottery tickets' are those of all rounds.
+    private static func arguments(_ method: String) -> [String] {
+      tiny + ["--method", method, "--max-steps", "40"] + (method == "lottery" ? ["--rounds", "4"] : [])
+    }
+
+    @Test(arguments: ["snip", "grasp", "synflow", "magnitude"]) func aScoredStartIsToldOf(_ method: String) throws {
+      let place = try IDXFolder()
+      let run = try TrainedRun(Self.arguments(method), output: place.path)
+      #expect(run.result["nnz"] as? Int == Self.budget)
+      #expect(run.result["sparsity"] as? Double == 0.9 && run.result["method"] as? String == method)
+      #expect((run.result["start_seconds"] as? Double ?? 0) > 0)
+      #expect(((run.result["start_flops"] as? Double ?? 0) > 0) == (method != "magnitude"))
+      let layers = try #require(run.result["layers"] as? [[String: Any]]).compactMap { $0["nnz"] as? Int }
+      let flops = Double(3 * 2 * Self.budget)
+      #expect(layers.reduce(0, +) == Self.budget && layers.allSatisfy { $0 > 0 })
+      #expect(run.result["train_flops_per_sample"] as? Double == flops)
+      let lines = try run.lines("topology.jsonl")
+      #expect(lines.count == 1 && lines[0]["step"] as? Int == 0 && lines[0]["nnz"] as? Int == Self.budget)
+      let rows = try #require(lines[0]["layers"] as? [[String: Any]])
+      #expect(rows.compactMap { $0["nnz"] as? Int } == layers)
+      #expect(rows.compactMap { $0["candidates"] as? Int } == Self.sizes)
+    }
+
+    @Test(arguments: ["gradual", "lottery", "snfs-dense"]) func aDenseMethodEndsSparse(_ method: String) throws {
+      let place = try IDXFolder()
+      let run = try TrainedRun(Self.arguments(method), output: place.path)
+      #expect(run.result["nnz"] as? Int == Self.budget && run.result["sparsity"] as? Double == 0.9)
+      let updates = try run.lines("topology.jsonl").compactMap { $0["step"] as? Int }
+      let expected = ["gradual": [7, 14, 21, 28, 30], "lottery": [11, 21, 31], "snfs-dense": [8, 15, 22, 29]]
+      #expect(updates == expected[method])
+      let flops = try #require(run.result["train_flops_per_sample"] as? Double)
+      let dense = try #require(run.result["dense_train_flops_per_sample"] as? Double)
+      #expect(method == "lottery" ? flops > dense : flops < dense)
+      let evaluated = try RunProgram.espalier(["eval", run.folder, "--json"])
+      #expect(try evaluated.json()["test_accuracy"] as? Double == run.result["test_accuracy"] as? Double)
+    }
+
+    @Test(arguments: ["snip", "grasp", "synflow", "magnitude", "gradual", "lottery", "snfs-dense"])
+    func goesOnAsIfItHadNeverStopped(_ method: String) throws {
+      let place = try IDXFolder()
+      let arguments = Self.arguments(method) + ["--checkpoint-every", "9"]
+      let whole = try TrainedRun(arguments, output: place.path + "/whole")
+      let output = place.path + "/stopped"
+      let stopped = try KilledRun.train(
+        arguments + ["--batch-size", "64", "--json", "--output", output], signal: SIGTERM, afterSteps: 12)
+      // Where the signal came too late the run is whole, and equal all the same.
+      #expect([0, 75].contains(stopped.status), "\(stopped.error)")
+      let folder = try #require(try stopped.json()["run"] as? String)
+      let resumed = try RunProgram.espalier(["resume", folder, "--json", "--threads", "2"])
+      #expect(resumed.status == 0, "\(resumed.error)")
+      let result = try resumed.json()
+      #expect(result["weights_sha256"] as? String == whole.hash && whole.hash != nil)
+      for name in ["nnz", "updates", "train_flops_per_sample", "test_loss", "start_flops"] {
+        #expect(result[name] as? Double == whole.result[name] as? Double, "\(name)")
+      }
+      let text = try String(contentsOfFile: folder + "/topology.jsonl", encoding: .utf8)
+      #expect(try text.split(separator: "\n").count == whole.lines("topology.jsonl").count)
+      let verified = try RunProgram.espalier(["resume", folder, "--verify"])
+      #expect(verified.status == 0 && verified.text.hasPrefix("equal"), "\(verified.error)")
+    }
+
+    @Test func compareRunsEach() throws {
+      let place = try IDXFolder()
+      let program = try RunProgram.espalier(
+        [
+          "compare", "--json", "--output", place.path, "--methods",
+          "snip,grasp,synflow,magnitude,gradual,lottery,snfs-dense",
+        ]
+          + ["--sparsities", "0.9", "--seeds", "1", "--max-steps", "20", "--rounds", "2", "--prune-schedule", "cosine"]
+          + Self.tiny.filter { $0 != "--sparsity" && $0 != "0.9" })
+      #expect(program.status == 0, "\(program.error)")
+      let rows = try #require(try program.json()["rows"] as? [[String: Any]])
+      #expect(rows.count == 7 && rows.allSatisfy { $0["nnz"] as? Int == Self.budget })
+    }
+  }
+}
