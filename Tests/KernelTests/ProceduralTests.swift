@@ -45,7 +45,7 @@ import TestSupport
               #expect(starts == expected.starts)
               #expect(Array(indices.prefix(expected.indices.count)) == expected.indices)
               #expect(Array(values.prefix(expected.values.count)) == expected.values)
-              #expect(values.dropFirst(expected.values.count).allSatisfy(\.isNaN))
+              #expect(values.dropFirst(expected.values.count).allSatisfy { $0.isNaN })
             }
           }
         }
@@ -55,7 +55,7 @@ import TestSupport
 
   /// Orders ascend as scores do; both zeros are one, NaN is beyond infinity.
   @Test func ordersAscend() {
-    let scores: [Float] = [-.infinity, -3, -1e-30, -0.0, 0, 1e-40, 2, 2.5, .infinity, .nan]
+    let scores: [Float] = [-.infinity, -3, -1e-30, -0.0, 0, Float.leastNonzeroMagnitude, 2, 2.5, .infinity, .nan]
     var orders = [UInt32](repeating: 0, count: scores.count)
     let ones = [Float](repeating: 1, count: scores.count)
     for threads in [1, 3] {
