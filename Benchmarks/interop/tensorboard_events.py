@@ -19,7 +19,7 @@ import time
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-KILLS = 12
+KILLS = 8
 TRAIN = (
     "train --dataset synthetic --model mlp --hidden 256 --batch-size 256 --max-steps 400 --epochs 20 --update-every 10 --log-every 1 "
     "--checkpoint-every 17 --threads 1"
@@ -29,21 +29,26 @@ TRAIN = (
 def interrupted_run(program, place):
     """A run that was killed some times on its way to its end."""
     random.seed(5)
-    command, kills = [program, *TRAIN.split(), "--output", str(place)], 0
+    command, kills = [program, *TRAIN.split(), "--output", str(place)], []
+
+    def steps():
+        """Steps in the log by now."""
+        return sum(log.read_bytes().count(b'"step"') for log in place.glob("*/metrics.jsonl"))
+
     while True:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        if kills < KILLS:
-            time.sleep(random.uniform(0.05, 0.6))
-            if process.poll() is None:
-                process.kill()
-                kills += 1
+        target = steps() + random.randint(1, 60) if len(kills) < KILLS else 1 << 30
+        while process.poll() is None and steps() < target:
+            time.sleep(0.002)
+        if process.poll() is None:
+            process.kill()
+            kills.append(steps())
         code = process.wait()
-        runs = [run for run in place.iterdir() if (run / "config.yaml").exists()] if place.exists() else []
-        if runs:
-            command = [program, "resume", str(runs[0])]
+        run = next(place.iterdir())
+        command = [program, "resume", str(run)]
         if code == 0:
-            print(f"killed {kills} times")
-            return runs[0]
+            print(f"killed {len(kills)} times, with so many steps in the log: {kills}")
+            return run
         assert code == -9, f"exit {code}"
 
 
