@@ -24,10 +24,11 @@ enum CheckpointLocation {
       return path
     }
     guard !store.steps.isEmpty else { throw none(in: store) }
-    let newest = store.newest { _, reason in
-      Terminal.note("espalier: warning: a damaged checkpoint is skipped: \(reason)")
+    var reasons: [String] = []
+    guard let newest = store.newest(onDamage: { reasons.append($1) }) else {
+      throw EspalierError.input("\(reasons.first ?? store.run); no other checkpoint is whole")
     }
-    guard let newest else { throw EspalierError.input("\(store.run)/checkpoints: all are damaged; train again") }
+    for reason in reasons { Terminal.note("espalier: warning: a damaged checkpoint is skipped: \(reason)") }
     return store.path(step: newest.step)
   }
 

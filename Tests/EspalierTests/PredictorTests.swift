@@ -50,7 +50,8 @@ import Testing
   @Test func largeImagesComeInSmallBatches() throws {
     #expect(try Predictor(model, context: context).batchSize == 128)
     #expect(try Predictor(model, batchSize: 3, context: context).batchSize == 3)
-    for (side, expected) in [(100, 128), (500, 32)] {
+    // Input and output of the convolution take 0.8 MB and 19 MB a sample, and what else is alive not as much again.
+    for (side, expected) in [(100, [128]), (500, [16, 32])] {
       let spec = try ModelSpec(
         name: "wide", input: FeatureSize(channels: 3, height: side, width: side), classes: 2,
         layers: [
@@ -62,7 +63,7 @@ import Testing
         let model = try Model(sparse: spec, sparsity: 0.5, random: CounterRandom(seed: 1), context: context)
         return try Predictor(model, context: context).batchSize
       }
-      #expect(sizes == [expected, expected], "\(side) x \(side)")
+      #expect(expected.contains(sizes[0]) && sizes[0] == sizes[1], "\(side) x \(side): \(sizes)")
     }
   }
 
