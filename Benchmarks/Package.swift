@@ -21,5 +21,7 @@ let package = Package(
       plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")]),
     .executableTarget(
       name: "Loader", dependencies: [.product(name: "Espalier", package: "espalier")], path: "Loader"),
+    .executableTarget(
+      name: "Scaling", dependencies: [.product(name: "Espalier", package: "espalier")], path: "Scaling"),
   ]
 )
