@@ -61,7 +61,8 @@ struct TrainingSession {
     var scored: (model: Model, start: UpdateRecord, cost: StartCost)?
     if checkpoint == nil, let score = configuration.method.startScore {
       scored = try Model.scored(
-        spec, by: score, sparsity: configuration.sparsity, dataset: dataset, normalization: description.normalization,
+        spec, by: score, sparsity: configuration.sparsity, dataset: dataset,
+        normalization: found.description.normalization,
         options: configuration.trainingOptions, context: context, progress: Terminal.occasionally())
     }
     start = scored?.start
