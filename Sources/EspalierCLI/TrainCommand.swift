@@ -62,7 +62,8 @@ struct TrainingSession {
     if checkpoint == nil, let score = configuration.method.startScore {
       scored = try Model.scored(
         spec, by: score, sparsity: configuration.sparsity, dataset: dataset,
-        normalization: found.description.normalization, options: configuration.trainingOptions, context: context, progress: Terminal.occasionally())
+        normalization: found.description.normalization, options: configuration.trainingOptions, context: context,
+        progress: Terminal.occasionally())
     }
     start = scored?.start
     let model =

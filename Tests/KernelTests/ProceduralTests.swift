@@ -17,7 +17,9 @@ import TestSupport
     let words = (columns + 63) / 64
     let live = dense.map { _ in density.map { Double.random(in: 0..<1, using: &random) < $0 } ?? true }
     var mask = [UInt64](repeating: 0, count: rows * words)
-    for i in live.indices where live[i] { mask[i / columns * words + i % columns / 64] |= 1 << UInt64(i % columns % 64) }
+    for i in live.indices where live[i] {
+      mask[i / columns * words + i % columns / 64] |= 1 << UInt64(i % columns % 64)
+    }
     for isa in [ESP_ISA_SCALAR, ESP_ISA_AVX2, ESP_ISA_AVX512, ESP_ISA_NEON] where esp_isa_available(isa) != 0 {
       for absolute in [false, true] {
         for (top, height) in [(0, rows), (rows / 2, rows - rows / 2)] {
