@@ -32,6 +32,7 @@ public enum StartScore: String, Sendable, CaseIterable, Codable {
 
 /// What choosing a network's connections before its training took.
 public struct StartCost: Sendable, Codable, Hashable {
+  /// Wall time.
   public let seconds: Double
   /// Floating-point operations in all.
   public let flops: Double
