@@ -15,6 +15,7 @@ import Foundation
 ///
 /// Departures: every layer keeps at least one weight, and the last layer is pruned as the others are.
 public final class LotteryTickets: DenseMethod {
+  /// Trainings in a row.
   public let rounds: Int
   private let weights: MaskedWeights
   private let stepsPerRound: Int

@@ -12,7 +12,10 @@ public struct Predictor {
   /// Samples a batch at most where nothing else is asked for, and the bytes that their activations may take.
   private static let usual = (samples: 128, bytes: 1 << 30)
 
-  /// - Parameter batchSize: nil for 128, or as many as take 1 GiB of activations: a function of the model alone, so that results repeat.
+  /// - Parameters:
+  ///   - model: whose logits are computed.
+  ///   - context: what computes.
+  ///   - batchSize: nil for 128, or as many as take 1 GiB of activations: a function of the model alone, so that results repeat.
   /// - Throws: `EspalierError.usage` for a batch size below 1 or above 65,536.
   public init(_ model: Model, batchSize: Int? = nil, context: ComputeContext) throws {
     let batchSize = try batchSize ?? Self.fitting(model, context: context)

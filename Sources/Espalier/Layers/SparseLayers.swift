@@ -88,7 +88,9 @@ public struct TopKASTLayerFactory: WeightLayerFactory {
   public let budgets: [Int]
   /// Number of those that are trained: the same and more.
   public let backwardBudgets: [Int]
+  /// Draws structures and weights, keyed by the layer's number.
   public let random: CounterRandom
+  /// Whose meter counts the layers' memory.
   public let context: ComputeContext
 
   /// - Precondition: 0 < budgets <= backwardBudgets <= the layers' sizes.
@@ -99,6 +101,7 @@ public struct TopKASTLayerFactory: WeightLayerFactory {
     self.context = context
   }
 
+  /// The layer with its first structure and weights.
   public func makeLayer(_ layer: WeightLayer) throws -> any Layer {
     let start = TopKAST.start(
       layer.shape, index: layer.index, forward: budgets[layer.index], backward: backwardBudgets[layer.index],

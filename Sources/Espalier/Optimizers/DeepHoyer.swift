@@ -10,6 +10,7 @@ public struct DeepHoyer {
   /// At least 0.
   public let lambda: Double
 
+  /// The regulariser with weight `lambda`.
   public init(lambda: Double) { self.lambda = lambda }
 
   /// gradient += lambda * 2 s / q * (sign(w) - w s / q), with s = sum |w| and q = sum w^2.

@@ -15,6 +15,7 @@ public struct Powerpropagation {
   /// Above 1.
   public let alpha: Double
 
+  /// The reparameterisation with exponent `alpha`.
   public init(alpha: Double) { self.alpha = alpha }
 
   /// The least |phi| that the gradient's factor goes by, of the layer's mean.

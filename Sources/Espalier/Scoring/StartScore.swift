@@ -32,6 +32,7 @@ public enum StartScore: String, Sendable, CaseIterable, Codable {
 
 /// What choosing a network's connections before its training took.
 public struct StartCost: Sendable, Codable, Hashable {
+  /// Wall time.
   public let seconds: Double
   /// Floating-point operations in all.
   public let flops: Double
@@ -41,7 +42,13 @@ extension Model {
   /// A static sparse model of the weights with the largest scores.
   ///
   /// - Parameters:
-  ///   - dataset, normalization, options: what the model is to be trained with; SNIP looks at training batches.
+  ///   - spec: the model's description.
+  ///   - score: what the weights are chosen by.
+  ///   - sparsity: fraction of the weights that go.
+  ///   - dataset: what the model is to be trained with; SNIP and GraSP look at training batches.
+  ///   - normalization: of the pixels.
+  ///   - options: how it is to be trained.
+  ///   - context: what computes, and counts the model's memory.
   ///   - progress: is told what is being done, in words, from time to time.
   /// - Throws: `EspalierError.usage` for a sparsity that leaves fewer connections than layers; `EspalierError.diverged` for scores that are not finite.
   public static func scored(

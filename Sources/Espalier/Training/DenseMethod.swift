@@ -21,9 +21,14 @@ public protocol DenseMethod: AnyObject {
 }
 
 extension DenseMethod {
+  /// Does nothing.
   public func willStep(_ step: Int) throws -> UpdateRecord? { nil }
+  /// One training.
   public var rounds: Int { 1 }
+  /// Live weights alone.
   public var takesDenseGradients: Bool { false }
+  /// All of them.
   public var explorationRate: Double? { 1 }
+  /// None.
   public var tensors: [(name: String, values: MeteredBuffer<Float>)] { [] }
 }

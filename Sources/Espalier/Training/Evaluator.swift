@@ -34,7 +34,9 @@ public struct Evaluator {
 
   /// Sums over all images; the last batch may be smaller than the others. Images that cannot be decoded are left out.
   ///
-  /// - Parameter progress: is told after each batch how many images are done, and of how many.
+  /// - Parameters:
+  ///   - model: one of the description that this evaluator was made for.
+  ///   - progress: is told after each batch how many images are done, and of how many.
   public func callAsFunction(
     _ model: Model, progress: (_ samples: Int, _ count: Int) -> Void = { _, _ in }
   ) throws -> LossResult {

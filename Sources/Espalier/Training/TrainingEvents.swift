@@ -30,6 +30,7 @@ public struct LayerUpdateRecord: Sendable, Codable {
   public let pruned: Int
   /// Top-KAST's weights that are trained and not used, and those whose values it remembers; nil where it explores no more.
   public let backward: Int?
+  /// Top-KAST's weights whose values it remembers; nil where it explores no more.
   public let remembered: Int?
   /// Outputs without a connection.
   public let emptyRows: Int
@@ -38,7 +39,9 @@ public struct LayerUpdateRecord: Sendable, Codable {
   /// With an audit: how many rows' whole gradient the update was compared with, the fraction of the largest gradients there that grew, and
   /// the rank correlation of the guide with the gradient's magnitude (see `GradientAudit`).
   public let auditedRows: Int?
+  /// With an audit: the fraction of the largest gradients in the audited rows that grew.
   public let recall: Double?
+  /// With an audit: the rank correlation of the guide with the gradient's magnitude.
   public let rankCorrelation: Double?
   /// Fraction of the layer's possible connections that were ever active; nil where counting them would take too much memory.
   public let explorationRate: Double?
@@ -151,6 +154,7 @@ struct NoObserver: TrainingObserver {}
 public struct PhaseRecord: Sendable, Codable, Hashable {
   /// `TrainingPhase.name`.
   public let name: String
+  /// Wall time, over all steps.
   public let seconds: Double
   /// Weights and their state, and activations in use, at most.
   public let peakBytes: Int

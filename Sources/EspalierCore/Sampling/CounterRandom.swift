@@ -30,8 +30,11 @@ public struct CounterRandom: Sendable, Hashable {
     case rewiring = 11
     /// DeepR's noise and new weights of SET's original rule.
     case noise = 12
+    /// Top-KAST's starting weights, of all connections.
     case startingField = 20
+    /// Rows whose whole gradient an update is compared with.
     case audit = 21
+    /// Connections of a small-world start that are moved.
     case smallWorld = 22
   }
 

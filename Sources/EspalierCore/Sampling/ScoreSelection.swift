@@ -13,6 +13,7 @@ public struct ScoreSelection {
   /// The order of infinity: NaN, and nothing else, comes after it.
   private static let infinity: UInt32 = 0xFF80_0000
 
+  /// A selection that computes on `context`.
   public init(context: ComputeContext) { self.context = context }
 
   /// The first largest of a layer: its order, and where it stands.

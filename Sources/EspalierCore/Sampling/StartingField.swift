@@ -7,8 +7,11 @@ import Glibc
 /// stands among all: level l is the quantile (l + 1/2) / 2^31 of the half-normal distribution. So magnitudes are compared, and the largest
 /// found, without computing one.
 public struct StartingField: Sendable {
+  /// Outputs, or output channels.
   public let rows: Int
+  /// Inputs: channels * kernel height * width.
   public let columns: Int
+  /// The run's seed.
   public let seed: UInt64
   private let deviation: Double
   private let stream: CounterRandom.Stream

@@ -1,15 +1,18 @@
 /// Some connections of a layer and a weight for each.
 public struct WeightList {
+  /// Which connections.
   public let structure: SparseStructure
   /// [structure.count]
   public let values: MeteredBuffer<Float>
 
+  /// A list that shares its buffers.
   public init(structure: SparseStructure, values: MeteredBuffer<Float>) {
     precondition(values.count == structure.count)
     self.structure = structure
     self.values = values
   }
 
+  /// Number of connections.
   public var count: Int { structure.count }
 }
 
@@ -19,13 +22,19 @@ public struct WeightList {
 /// A layer's own matrix is the forward set A; `weights` are B \ A; `remembered` are those that have been in B, or were looked up
 /// in the field ahead of time; all others stand as the field made them, at a level below `frontier`. The three are disjoint.
 public final class BackwardSet: Parameter {
+  /// The layer's name, e.g. `features.0`.
   public let layerName: String
+  /// Weights that are trained and not used.
   public private(set) var weights: WeightList
+  /// The gradient at `weights`.
   public private(set) var gradient: MeteredBuffer<Float>
+  /// What the optimizer keeps of `weights`.
   public var optimizerState: [MeteredBuffer<Float>] = []
   /// One over the layer's density: weights that are not used are drawn to zero that much more strongly.
   public let weightDecayScale: Double
+  /// Weights that are neither used nor trained, and no longer, or not yet, as the field has them.
   public var remembered: WeightList
+  /// Where all other weights stand.
   public let field: StartingField
   /// Connections of this level or a higher one are in one of the sets, or forgotten.
   public var frontier: Int
@@ -53,17 +62,22 @@ public final class BackwardSet: Parameter {
     WeightSite(layer: matrix.name, rows: matrix.rows, columns: matrix.columns, connections: matrix.count + unused)
   }
 
+  /// What the meter knows the layer as.
   public var site: WeightSite {
     WeightSite(layer: layerName, rows: field.rows, columns: field.columns, connections: forwardCount + count)
   }
 
+  /// The name in files.
   public var name: String { layerName + ".weight.backward" }
+  /// Number of weights that are trained and not used.
   public var count: Int { weights.count }
 
+  /// Changes the unused weights in place.
   public func withMutableValues<R>(_ body: (UnsafeMutableBufferPointer<Float>) throws -> R) rethrows -> R {
     try body(weights.values.buffer)
   }
 
+  /// Zeros, one an unused weight.
   public func makeOptimizerState() -> MeteredBuffer<Float> {
     .zeros(count: count, tag: .optimizer, site: site, meter: meter)
   }

@@ -6,7 +6,9 @@ import EspSampling
 /// rows * columns / 64 words: a thirty-second of the dense weights, and more than always-sparse training may hold, so that the meter knows it
 /// by a tag of its own.
 public final class ConnectionMask {
+  /// Outputs, or output channels.
   public let rows: Int
+  /// Inputs: channels * kernel height * width.
   public let columns: Int
   /// [rows, ceil(columns / 64)], column i of a row in bit i % 64.
   public let words: MeteredBuffer<UInt64>
@@ -26,6 +28,7 @@ public final class ConnectionMask {
   /// Number of live weights. O(rows * columns / 64)
   public var count: Int { words.buffer.reduce(0) { $0 + $1.nonzeroBitCount } }
 
+  /// Whether a weight lives.
   public subscript(row: Int, column: Int) -> Bool {
     words.pointer[row * wordsInRow + column / 64] >> UInt64(column % 64) & 1 != 0
   }

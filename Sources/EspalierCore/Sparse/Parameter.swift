@@ -17,6 +17,7 @@ public protocol Parameter: AnyObject {
 }
 
 extension Parameter {
+  /// As strongly as others.
   public var weightDecayScale: Double { 1 }
 }
 

@@ -19,23 +19,29 @@ public struct GradientFactors {
 public final class ProceduralWeights {
   /// A multiple of a gradient, added to the weights.
   public struct Perturbation {
+    /// What the gradient is multiplied with.
     public let scale: Float
     /// The gradient is their sum.
     public let factors: [GradientFactors]
 
+    /// `scale` times the sum of the products of `factors`.
     public init(scale: Float, factors: [GradientFactors]) {
       self.scale = scale
       self.factors = factors
     }
   }
 
+  /// The layer's name, e.g. `features.0`.
   public let name: String
   /// The layer's number among those with weights.
   public let index: Int
+  /// Outputs, or output channels.
   public let rows: Int
+  /// Inputs: channels * taps.
   public let columns: Int
   /// Kernel positions of a convolution, 1 of a linear layer.
   public let taps: Int
+  /// What the meter knows the layer as.
   public let site: WeightSite
   let meter: AllocationMeter
   /// Which weights live; nil: all. Dead ones are zero.

@@ -20,6 +20,7 @@ public final class ScoreTile {
     }
   }
 
+  /// Which rows of the layer these are.
   public internal(set) var rows = 0..<0
   /// [rows + 1], from 0.
   public let rowStarts: MeteredBuffer<UInt64>

@@ -10,6 +10,7 @@ public final class StructureBuilder {
   private var count = 0
   private var filledRows = 0
 
+  /// A layer of which no tile has been shown.
   public init(name: String, rows: Int, columns: Int, meter: AllocationMeter) {
     (self.name, self.rows, self.columns, self.meter) = (name, rows, columns, meter)
     let site = WeightSite(layer: name, rows: rows, columns: columns, connections: 0)

@@ -18,7 +18,10 @@ extension Model {
   /// The file appears, or takes the place of an older one, when it is whole. Dense weights are passed on row by row; no dense matrix is
   /// made. ONNX files end at 2 GiB: weights of a larger model go to a second file, `PATH.data`, which belongs beside the first.
   ///
-  /// - Parameter metadata: further texts for the file.
+  /// - Parameters:
+  ///   - path: the file's name.
+  ///   - initializers: how sparse weights are stored.
+  ///   - metadata: further texts for the file.
   /// - Throws: `EspalierError.write` that names the path; `EspalierError.usage` for sparse weights of more than 2 GiB.
   /// - Complexity: O(size of the file); holds one row.
   public func writeONNX(

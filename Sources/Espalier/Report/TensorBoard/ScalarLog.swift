@@ -12,7 +12,9 @@ public final class ScalarLog {
 
   /// Opens a new file in `folder`, which is made where there is none.
   ///
-  /// - Parameter step: the first that this log will speak of.
+  /// - Parameters:
+  ///   - folder: gets a file of this log's own.
+  ///   - step: the first that this log will speak of.
   /// - Throws: `EspalierError.write` that names the path, as all of this type's functions.
   public init(folder: String, from step: Int) throws {
     do {
