@@ -116,7 +116,9 @@ def round_trip(name, folder):
     first = predict("--model", name, "--init", folder / "torch.safetensors")
     error = close(first)
 
-    made = espalier("import", folder / "torch.safetensors", "--model", name, "--output", folder / "checkpoint")
+    # An ONNX file takes images of the checkpoint's size.
+    dataset = ["--dataset", "imagenet"] if image[1] == 224 else []
+    made = espalier("import", folder / "torch.safetensors", "--model", name, "--output", folder / "checkpoint", *dataset)
     assert made["nnz"] == connections
     assert (predict(folder / "checkpoint") == first).all()
 
