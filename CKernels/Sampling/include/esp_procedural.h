@@ -46,6 +46,9 @@ void esp_score_orders(esp_score rule, const float *restrict values, const float 
 void esp_order_histogram(const uint32_t *orders, size_t n, int lower, uint32_t prefix, uint64_t *restrict counts,
                          int threads);
 
+/// Adds all threads' counters to the first one's.
+void esp_order_merge(uint64_t *counts, int threads);
+
 /// The place of the first largest of n > 0 orders.
 size_t esp_order_largest(const uint32_t *orders, size_t n);
 

@@ -57,6 +57,11 @@ void esp_order_histogram(const uint32_t *orders, size_t n, int lower, uint32_t p
   }
 }
 
+void esp_order_merge(uint64_t *counts, int threads) {
+  for (int t = 1; t < threads; t++)
+    for (size_t b = 0; b < 65536; b++) counts[b] += counts[((size_t)t << 16) + b];
+}
+
 size_t esp_order_largest(const uint32_t *orders, size_t n) {
   uint32_t largest = 0;
   for (size_t i = 0; i < n; i++) largest = orders[i] > largest ? orders[i] : largest;

@@ -101,8 +101,7 @@ public struct ScoreSelection {
           tile.orders.pointer, tile.count, prefix == nil ? 0 : 1, prefix ?? 0, counters.pointer, context.threadCount)
       }
     }
-    return (0..<Self.buckets).map { bucket in
-      (0..<context.threads).reduce(0) { $0 + Int(counters.pointer[$1 * Self.buckets + bucket]) }
-    }
+    esp_order_merge(counters.pointer, context.threadCount)
+    return counters.buffer.prefix(Self.buckets).map { Int($0) }
   }
 }
