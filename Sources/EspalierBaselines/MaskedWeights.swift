@@ -51,14 +51,34 @@ final class MaskedWeights {
     let started = ContinuousClock.now
     let before = counts
     let budgets = try UniformDistribution().budgets(for: shapes, sparsity: sparsity)
-    switch scope {
-    case .global: try keep(budgets.reduce(0, +), of: Array(parameters.indices))
-    case .local: for (layer, budget) in budgets.enumerated() { try keep(min(budget, before[layer]), of: [layer]) }
+    try blaming(step: step) {
+      switch scope {
+      case .global: try keep(budgets.reduce(0, +), of: Array(parameters.indices))
+      case .local:
+        // Rounding may give a layer one weight more than the pruning before has left it: others keep that one.
+        let kept = apportion(budgets.reduce(0, +), weights: budgets.map(Double.init), capacities: before)
+        for (layer, count) in kept.enumerated() { try keep(count, of: [layer]) }
+      }
+    }
+    let expected = min(budgets.reduce(0, +), before.reduce(0, +))
+    guard counts.reduce(0, +) == expected else {
+      throw EspalierError.invariant("step \(step + 1): \(counts.reduce(0, +)) weights live, expected \(expected)")
     }
     clear(optimizer: true)
     return record(
       step: step, fraction: sparsity, seconds: started, candidates: before, grown: before.map { _ in 0 },
       pruned: zip(before, counts).map { $0 - $1 })
+  }
+
+  /// Says where weights are not finite, if that is why `body` cannot choose among them.
+  private func blaming(step: Int, _ body: () throws -> Void) throws {
+    do {
+      try body()
+    } catch let error as EspalierError where error.kind == .diverged {
+      let broken = parameters.first { !context.allFinite($0.values) }
+      throw EspalierError.diverged(
+        "diverged by step \(step + 1): \(broken?.name ?? "a weight") is not finite; try a lower learning rate")
+    }
   }
 
   /// The k largest weights of the listed layers live on.

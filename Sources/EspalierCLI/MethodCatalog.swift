@@ -25,7 +25,9 @@ extension RunConfiguration {
     var takesGuide: Bool { self == .gse }
     var takesInitialSparsity: Bool { self == .granet }
     /// Whether the method itself says which connections a run begins with.
-    var choosesStart: Bool { self == .topkast || startScore != nil }
+    var choosesStart: Bool {
+      [.topkast, .dense, .gradual, .lottery].contains(self) || startScore != nil
+    }
     var takesBackwardSparsity: Bool { self == .topkast }
     /// Whether `--scope` could not change where connections compete.
     var fixesScope: Bool {
@@ -89,7 +91,7 @@ extension RunConfiguration {
         try isResumed
         ? nil
         : Model(
-          sparse: model.spec, sparsity: sparsity, distribution: distribution.distribution,
+          sparse: model.spec, sparsity: sparsity, distribution: distribution.distribution, graph: graph,
           random: CounterRandom(seed: seed), context: context)
       let long = ITOP.schedule(interval: schedule.interval, end: schedule.end, fraction: alpha)
       return try ExactSNFS(model, start: start, schedule: long, context: context)

@@ -38,7 +38,7 @@ struct TrainFlags: ParsableArguments {
   @Option(
     help: """
       How layers share the connections: erdos-renyi, erk, uniform, or small-world: as erdos-renyi, but each layer begins as a ring lattice with some \
-      connections rewired.
+      connections rewired. Methods that choose over the whole network, and those with dense weights but snfs-dense, share them by themselves.
       """)
   var distribution: String?
   @Option(help: "small-world only: the probability that a connection is rewired (0.1).") var rewire: Double?
@@ -136,6 +136,12 @@ struct TrainFlags: ParsableArguments {
     run.backwardSparsity = backwardSparsity
     if run.method == .gradual || pruneSchedule != nil {
       run.pruneSchedule = try choice(pruneSchedule, flag: "prune-schedule", default: .cubic)
+    }
+    if let rounds, run.method == .lottery, rounds < 2 {
+      throw EspalierError.usage("rounds: \(rounds) is out of range; expected at least 2: pruning is between rounds")
+    }
+    if run.method == .gradual, updateUntil == 0 {
+      throw EspalierError.usage("update-until: method gradual prunes until then; expected a fraction above 0")
     }
     run.rounds = run.method == .lottery ? rounds ?? 5 : rounds
     run.rewindStep = run.method == .lottery ? rewindStep ?? 0 : rewindStep
@@ -247,6 +253,10 @@ struct TrainFlags: ParsableArguments {
     options.milestones = try milestones.map { try list($0, flag: "milestones", Double.init) }
     options.logEvery = logEvery
     let timetable = try TrainingTimetable(options, trainingSamples: samples)
+    if let rewind = run.rewindStep, run.method == .lottery, !(0..<timetable.horizon).contains(rewind) {
+      throw EspalierError.usage(
+        "rewind-step: \(rewind) is out of range; expected 0 to \(timetable.horizon - 1), a step of a round")
+    }
     let epochs = Double(timetable.horizon) / Double(timetable.stepsPerEpoch)
     run.warmupEpochs = options.warmupEpochs ?? 0.025 * epochs
     run.milestones = run.schedule == .cosine ? [] : options.milestones ?? [0.4 * epochs, 0.6 * epochs]

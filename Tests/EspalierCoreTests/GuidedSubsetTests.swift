@@ -176,7 +176,7 @@ import Testing
 
   /// What is larger than the k-th largest by one unit in the last place counts, what is smaller by one does not, and of what is equal
   /// the first: also once the buffer has been compacted.
-  @Test(arguments: [1, Float(0.1), -3e-39, 1e30])
+  @Test(arguments: [1, Float(0.1), Float(sign: .minus, exponent: -128, significand: 1), 1e30])
   func tellsNeighbouringNumbersApart(value: Float) throws {
     let (rows, columns) = (6, 600)
     var random = LayerRandom(seed: 33)

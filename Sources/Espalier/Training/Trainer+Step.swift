@@ -20,7 +20,9 @@ extension Trainer {
         phases.measure(.optimizer) { accumulator.add(part: part, of: model.trained, context: context) }
       }
     }
-    if let update, options.extraBatches > 0 { try addExtraBatches(to: update, step: step) }
+    if let update, options.extraBatches > 0 {
+      try phases.measure(.growth) { try addExtraBatches(to: update, step: step) }
+    }
     if let update { record = try phases.measure(.growth) { try update.finish() } }
     if update?.mode != .replace {
       try phases.measure(.optimizer) { try moveWeights(step: step) }
@@ -74,12 +76,12 @@ extension Trainer {
   private func moveWeights(step: Int) throws {
     denseMethod?.willMoveWeights()
     let parameters = model.trained
+    if options.deepHoyer > 0 {
+      for parameter in model.sparseParameters { DeepHoyer(lambda: options.deepHoyer)(parameter) }
+    }
     for parameter in parameters where !context.allFinite(parameter.gradient) {
       throw EspalierError.diverged(
         "diverged at step \(step + 1): a gradient of \(parameter.name) is not finite; try a lower learning rate")
-    }
-    if options.deepHoyer > 0 {
-      for parameter in model.sparseParameters { DeepHoyer(lambda: options.deepHoyer)(parameter) }
     }
     progress.optimizerSteps += 1
     func moveNumbers() {

@@ -147,6 +147,11 @@ public struct TrainingTimetable: Sendable, Hashable {
         "extra-batches: \(options.extraBatches) x \(options.batchSize) is more than the \(trainingSamples - heldOut) training samples; expected at most that many"
       )
     }
+    if let maxSteps = options.maxSteps, maxSteps < options.rounds {
+      throw EspalierError.usage(
+        "max-steps: \(maxSteps) is less than a step for each of the \(options.rounds) rounds; expected at least that many"
+      )
+    }
     stepsPerEpoch = perEpoch
     horizon = options.epochs.map { $0 * perEpoch } ?? options.maxSteps.map { max(1, $0 / options.rounds) } ?? perEpoch
     steps = min(horizon * options.rounds, options.maxSteps ?? horizon * options.rounds)

@@ -84,12 +84,13 @@ extension Tape {
       matrix.structure, matrix.values.pointer, bias: bias?.values.pointer, shape: shape, from: input, to: output)
     return recordAdding(output, inputs: [x]) { [unowned self] delta, present in
       if let bias { context.biasGradient(of: delta, into: bias) }
-      try gradientSiteVisitor?(
-        ConvolutionSite(parameter: weight, input: input, delta: delta, shape: shape, context: context))
+      let site = ConvolutionSite(parameter: weight, input: input, delta: delta, shape: shape, context: context)
+      try show(site)
       let gradient = x.needsGradient ? context.pool.activations(input.shape) : nil
       context.convolveBack(
         through: matrix, shape: shape, input: input, delta: delta, base: present,
         weightGradient: computesSparseGradients ? weight.gradient.pointer : nil, into: gradient)
+      if computesSparseGradients { measure(.weightGradient) { site.computeBackwardSetGradients() } }
       return [gradient]
     }
   }

@@ -61,7 +61,7 @@ public struct ScoreSelection {
       }
     }
     guard largest.allSatisfy({ $0.order <= Self.infinity - 1 }) else {
-      throw EspalierError.diverged("scores: the initial weights have scores that are not finite; try another --seed")
+      throw EspalierError.diverged("scores of weights are not finite; try another --seed, or a lower learning rate")
     }
     let total = counts.reduce(0, +)
     guard k >= streams.count, k <= total, largest.allSatisfy({ $0.row >= 0 }) else {
