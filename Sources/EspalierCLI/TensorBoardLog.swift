@@ -21,7 +21,8 @@ final class TensorBoardLog {
     log = try ScalarLog(folder: run + "/tensorboard", from: progress.step)
     if progress.step > 0 {
       try repeatStep(progress, of: run)
-    } else {
+    } else if progress.start == nil {
+      // What a scored start left is its update's to say.
       try log.append(densities(model.sparseParameters.map { ($0.layerName, $0.count) }), step: 0)
     }
   }
