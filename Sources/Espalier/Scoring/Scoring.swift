@@ -56,6 +56,25 @@ struct Scoring {
     return (chosen, Double(17 * spec.denseForwardFlops) * Double(samples))
   }
 
+  /// - Parameter copies: of all batches' gradient factors that are kept at the same time.
+  /// - Throws: `EspalierError.usage` where this machine's memory cannot hold them.
+  func requireMemory(for batches: ScoringBatches, copies: Int) throws {
+    var numbers = 0
+    try spec.layers.visit(input: spec.input) { layer, size in
+      switch layer {
+      case .convolution, .linear: try numbers += size.count + layer.output(of: size).count
+      default: break
+      }
+    }
+    let bytes = Double(copies) * Double(batches.samples) * Double(numbers) * Double(MemoryLayout<Float>.stride)
+    let memory = Double(ProcessInfo.processInfo.physicalMemory)
+    guard bytes < memory else {
+      throw EspalierError.usage(
+        "\(spec.name): gradients of \(batches.samples) samples for scores need some \(Int(bytes / 1e9)) GB, this machine has \(Int(memory / 1e9)) GB; use synflow or magnitude, which need none, or a narrower model"
+      )
+    }
+  }
+
   /// |w| / |g|, of the whole network.
   private func normRatio(_ weights: [ProceduralWeights], _ gradient: [[GradientFactors]]) throws -> Double {
     var (values, gradients) = (0.0, 0.0)
