@@ -12,7 +12,7 @@ struct Scoring {
   let sparsity: Double
   let random: CounterRandom
   let context: ComputeContext
-  let progress: (String) -> Void
+  let progress: (String) throws -> Void
 
   /// The largest weights.
   func magnitude() throws -> (Chosen, flops: Double) {
@@ -102,7 +102,7 @@ struct Scoring {
     var factors = [[GradientFactors]](repeating: [], count: spec.weightLayers.count)
     var samples = 0
     try batches.forEach { number, batch in
-      progress("scores: gradients of batch \(number + 1)")
+      try progress("scores: gradients of batch \(number + 1)")
       let tape = Tape(context: context, mode: .training(step: number))
       tape.gradientFactorsVisitor = { factors[$0.index].append($1) }
       let logits = try model(Variable(batch.images), on: tape)
@@ -131,7 +131,7 @@ struct Scoring {
     let builders = weights.map {
       StructureBuilder(name: $0.name, rows: $0.rows, columns: $0.columns, meter: context.meter)
     }
-    progress("scores: selecting \(connections) of \(spec.sparsifiableWeights) weights")
+    try progress("scores: selecting \(connections) of \(spec.sparsifiableWeights) weights")
     try ScoreSelection(context: context).select(
       connections, from: weights.map { layer in { body in try stream(layer, body) } }
     ) { layer, tile, places in builders[layer].append(tile, places: places) }
@@ -157,13 +157,14 @@ extension Scoring {
       spec, sparsity: sparsity, isMasked: true, takesMagnitudes: true, random: random, context: context)
     let network = try LinearizedModel(spec, weights: factory.weights, context: context)
     var flops = 0.0
+    try progress("synflow: \(Self.synflowRounds) rounds, \(spec.sparsifiableWeights) weights")
     for round in 1...Self.synflowRounds {
       let started = ContinuousClock.now
       let live = factory.weights.map { $0.mask?.count ?? 0 }
       flops += Double(5 * spec.forwardFlops(connections: live))
       try prune(factory.weights, to: survivors(afterRound: round), by: network.flow())
       let seconds = (ContinuousClock.now - started).seconds
-      progress(
+      try progress(
         "synflow: round \(round) of \(Self.synflowRounds), \(live.reduce(0, +)) weights, "
           + String(format: "%.1f s", seconds))
     }

@@ -49,12 +49,12 @@ extension Model {
   ///   - normalization: of the pixels.
   ///   - options: how it is to be trained.
   ///   - context: what computes, and counts the model's memory.
-  ///   - progress: is told what is being done, in words, from time to time.
+  ///   - progress: is told what is being done, in words, from time to time; an error that it throws ends it.
   /// - Throws: `EspalierError.usage` for a sparsity that leaves fewer connections than layers, and where this machine's memory cannot hold what SNIP or
-  ///   GraSP keep; `EspalierError.diverged` for scores that are not finite.
+  ///   GraSP keep; `EspalierError.diverged` for scores that are not finite; what `progress` throws.
   public static func scored(
     _ spec: ModelSpec, by score: StartScore, sparsity: Double, dataset: ImageDataset, normalization: Normalization,
-    options: TrainingOptions, context: ComputeContext, progress: @escaping (String) -> Void = { _ in }
+    options: TrainingOptions, context: ComputeContext, progress: @escaping (String) throws -> Void = { _ in }
   ) throws -> (model: Model, start: UpdateRecord, cost: StartCost) {
     let started = ContinuousClock.now
     let random = CounterRandom(seed: options.seed)
