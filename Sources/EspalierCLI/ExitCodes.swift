@@ -25,7 +25,8 @@ struct StoppedRun: Error {
   let error: EspalierError
 }
 
-/// A run that was asked to stop before its end, and whose checkpoint is written.
+/// A run that was asked to stop before its end, and whose checkpoint is written; there is none where its connections
+/// were still being chosen.
 struct InterruptedRun: Error {
   let reason: String
   let step: Int

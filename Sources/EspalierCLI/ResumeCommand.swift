@@ -37,25 +37,34 @@ struct ResumeCommand: ParsableCommand {
     }
     store.removeUnfinished()
     RunFolder.removeTemporaries(in: path)
-    let session = try Self.session(settings, from: newest, in: store, path: path)
+    let resolved = settings
+    func begin(_ context: ComputeContext, step: Int?, epochs: Int) throws -> BegunRun {
+      let folder = try RunFolder(resuming: path, lock: lock, step: step, epochs: epochs, context: context)
+      return try BegunRun(in: folder, resolved, printingJSON: json)
+    }
+    let session = try Self.session(resolved, from: newest, in: store, path: path) {
+      try begin($0, step: nil, epochs: 0)
+    }
     let progress = session.trainer.progress
-    let runFolder = try RunFolder(
-      resuming: path, lock: lock, step: progress.step, epochs: progress.history.count, context: session.context)
-    try runFolder.appendLog("resumed after step \(progress.step)")
+    let run = try session.begun ?? begin(session.context, step: newest?.step, epochs: progress.history.count)
+    try run.folder.appendLog("resumed after step \(progress.step)")
     Terminal.note("resumed after step \(progress.step) of \(session.trainer.timetable.steps)")
-    try session.run(in: runFolder, printingJSON: json)
+    try session.run(run)
   }
 
-  /// A session in the state of a checkpoint; a new one without.
+  /// A session in the state of a checkpoint; a new one without, whose run `begin` begins where connections have to be
+  /// chosen.
   ///
   /// - Throws: `EspalierError.input` where the configuration, the data or the checkpoint are not the run's.
   static func session(
-    _ settings: RunConfiguration, from saved: (step: Int, state: RunState)?, in store: CheckpointStore, path: String
+    _ settings: RunConfiguration, from saved: (step: Int, state: RunState)?, in store: CheckpointStore, path: String,
+    begin: ((ComputeContext) throws -> BegunRun)? = nil
   ) throws -> TrainingSession {
     let session = try blaming(path + "/config.yaml") {
       let context = try ComputeContext(threads: settings.threads, gamma: settings.meterGamma)
       return try TrainingSession(
-        settings, context: context, checkpoint: saved.map { try Checkpoint(path: store.path(step: $0.step)) })
+        settings, context: context, checkpoint: saved.map { try Checkpoint(path: store.path(step: $0.step)) },
+        begin: begin)
     }
     guard let saved else { return session }
     guard saved.state.data == session.data else {

@@ -40,10 +40,11 @@ final class RunFolder {
     try write(RunEnvironment(context), to: "environment.json")
   }
 
-  /// Opens the folder of a run that goes on after `step` steps and `epochs` evaluated epochs: what logs say of later ones is cut off.
+  /// Opens the folder of a run that goes on after `step` steps (nil: it starts anew) and `epochs` evaluated epochs:
+  /// what logs say of later ones is cut off.
   ///
   /// - Throws: `EspalierError.input` where its configuration cannot be read, `EspalierError.write` where it cannot be written to.
-  init(resuming path: String, lock: RunLock, step: Int, epochs: Int, context: ComputeContext) throws {
+  init(resuming path: String, lock: RunLock, step: Int?, epochs: Int, context: ComputeContext) throws {
     self.path = path
     self.lock = lock
     configuration = try Self.configuration(of: path)
@@ -76,7 +77,7 @@ final class RunFolder {
   }
 
   /// Drops lines of later steps and epochs, and a last one that is not whole; all of them where the run starts anew.
-  private static func cut(_ path: String, step: Int, epochs: Int) throws {
+  private static func cut(_ path: String, step: Int?, epochs: Int) throws {
     struct Line: Decodable {
       let step: Int?
       let epoch: Double?
@@ -84,7 +85,7 @@ final class RunFolder {
     guard let data = FileManager.default.contents(atPath: path) else { return }
     let kept = data.split(separator: UInt8(ascii: "\n")).filter { text in
       guard let line = try? JSONDecoder().decode(Line.self, from: text) else { return false }
-      if let number = line.step { return number <= step && step > 0 }
+      if let number = line.step { return number <= step ?? -1 }
       return (line.epoch ?? 0) <= Double(epochs)
     }
     try writeAtomically(Data(kept.map { $0 + Data("\n".utf8) }.joined()), to: path)

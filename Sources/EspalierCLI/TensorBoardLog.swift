@@ -19,7 +19,8 @@ final class TensorBoardLog {
     self.timetable = timetable
     sizes = Dictionary(uniqueKeysWithValues: model.spec.weightLayers.map { ($0.shape.name, $0.shape.size) })
     log = try ScalarLog(folder: run + "/tensorboard", from: progress.step)
-    if progress.step > 0 {
+    // What a scored start left is its record's to say, which comes yet or is in topology.jsonl.
+    if progress.step > 0 || progress.start != nil {
       try repeatStep(progress, of: run)
     } else {
       try log.append(densities(model.sparseParameters.map { ($0.layerName, $0.count) }), step: 0)

@@ -22,17 +22,6 @@ enum Terminal {
     try? FileHandle.standardError.write(contentsOf: Data(text.utf8))
   }
 
-  /// Passes lines on, one every few seconds at most.
-  static func occasionally() -> (String) -> Void {
-    var last: ContinuousClock.Instant?
-    return { line in
-      let now = ContinuousClock.now
-      if let last, now - last < .seconds(5) { return }
-      last = now
-      note(line)
-    }
-  }
-
   static func error(_ message: String) { note("espalier: error: \(message)") }
 
   static var errorIsTerminal: Bool { isatty(STDERR_FILENO) != 0 }

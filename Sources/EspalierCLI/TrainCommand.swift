@@ -19,9 +19,11 @@ struct TrainCommand: ParsableCommand {
     let configuration = try flags.resolve(for: found.description)
     if dryRun { return try DryRun(configuration).print(asJSON: json) }
     let context = try ComputeContext(threads: configuration.threads, gamma: configuration.meterGamma)
-    let session = try TrainingSession(configuration, context: context, found: found)
-    let folder = try RunFolder(configuration, context: context)
-    try session.run(in: folder, printingJSON: json)
+    func begin() throws -> BegunRun {
+      try BegunRun(in: RunFolder(configuration, context: context), configuration, printingJSON: json)
+    }
+    let session = try TrainingSession(configuration, context: context, found: found) { _ in try begin() }
+    try session.run(session.begun ?? begin())
   }
 }
 
@@ -35,15 +37,19 @@ struct TrainingSession {
   let dataset: ImageDataset
   /// What choosing the connections left of the layers, where this process did that.
   let start: UpdateRecord?
+  /// The run, where it had to begin before its connections were chosen.
+  let begun: BegunRun?
   /// The fingerprint of the data set.
   let data: String
 
   /// - Parameters:
   ///   - checkpoint: has the model's weights; without it they are drawn.
   ///   - found: the data set, where it has been looked for already.
+  ///   - begin: begins the run that the session is for; called where connections have to be chosen.
+  /// - Throws: where they are chosen, as `run(_:)`.
   init(
     _ configuration: RunConfiguration, context: ComputeContext, checkpoint: Checkpoint? = nil,
-    found: FoundDataset? = nil
+    found: FoundDataset? = nil, begin: ((ComputeContext) throws -> BegunRun)? = nil
   ) throws {
     self.configuration = configuration
     self.context = context
@@ -59,12 +65,22 @@ struct TrainingSession {
     let schedule = try timetable.updates(
       interval: configuration.updateEvery, until: configuration.updateUntil, alpha: configuration.alpha)
     var scored: (model: Model, start: UpdateRecord, cost: StartCost)?
+    var begun: BegunRun?
     if checkpoint == nil, let score = configuration.method.startScore {
-      scored = try Model.scored(
-        spec, by: score, sparsity: configuration.sparsity, dataset: dataset,
-        normalization: found.description.normalization, options: configuration.trainingOptions, context: context,
-        progress: Terminal.occasionally())
+      let watch = ScoringWatch { try begin?(context) }
+      do {
+        scored = try Model.scored(
+          spec, by: score, sparsity: configuration.sparsity, dataset: dataset,
+          normalization: found.description.normalization, options: configuration.trainingOptions, context: context,
+          progress: watch.report)
+        try watch.finish()
+        begun = watch.run
+      } catch let error as EspalierError {
+        let failure = try watch.failure(error)
+        throw failure
+      }
     }
+    self.begun = begun
     start = scored?.start
     let model =
       try scored?.model

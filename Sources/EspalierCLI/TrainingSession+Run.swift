@@ -6,40 +6,32 @@ extension TrainingSession {
   /// Trains, with checkpoints on the way, and prints the result.
   ///
   /// - Throws: `InterruptedRun` where the run was asked to stop, `StoppedRun` for errors.
-  func run(in folder: RunFolder, printingJSON json: Bool) throws {
-    let stop = StopRequest(maxTime: try configuration.maxTime.map(TimeLimit.init))
-    stop.listen()
+  func run(_ run: BegunRun) throws {
+    let folder = run.folder
     let reporter = ProgressReporter(
-      folder: folder, timetable: trainer.timetable, firstStep: trainer.progress.step, stop: stop)
+      folder: folder, timetable: trainer.timetable, firstStep: trainer.progress.step, stop: run.stop)
     do {
       folder.board = try TensorBoardLog(
         run: folder.path, progress: trainer.progress, timetable: trainer.timetable, model: model)
       let result = try train(reporter: reporter, folder: folder)
       guard result.isFinished else {
-        let reason = stop.reason ?? "stopped"
-        reporter.log("stopped at step \(result.steps): \(reason)")
-        if json { try Terminal.json(StoppedResult(stopped: reason, run: folder.path, steps: result.steps)) }
-        throw InterruptedRun(reason: reason, step: result.steps, folder: folder.path)
+        let interruption = try run.interruption(at: result.steps, log: reporter.log)
+        throw interruption
       }
       let verdict = RunResult(
         configuration, model: model, result: result, start: trainer.progress.start, best: best, context: context,
         folder: folder)
       try folder.write(verdict, to: "result.json")
       try ReportCommand.write(Report(runs: [RunRecord(folder: folder.path)]), to: folder.path + "/report.html")
-      if json { try Terminal.json(verdict) } else { try Terminal.result(verdict.summary(folder: folder.path)) }
-    } catch let error as EspalierError {
-      reporter.log("stopped: \(error.message)")
-      if json, error.kind == .diverged {
-        try Terminal.json(StoppedResult(stopped: error.message, run: folder.path, steps: trainer.progress.step))
+      if run.printsJSON {
+        try Terminal.json(verdict)
+      } else {
+        try Terminal.result(verdict.summary(folder: folder.path))
       }
-      throw StoppedRun(error: error)
+    } catch let error as EspalierError {
+      let failure = try run.failure(error, at: trainer.progress.step, log: reporter.log)
+      throw failure
     }
-  }
-
-  /// What `--json` prints of a run that did not come to its end.
-  private struct StoppedResult: Encodable {
-    let stopped, run: String
-    let steps: Int
   }
 
   private var connections: Int {

@@ -73,6 +73,23 @@ extension CommandLineTests {
       #expect(verified.status == 0 && verified.text.hasPrefix("equal"), "\(verified.error)")
     }
 
+    /// The log's first line is about the choice of connections, so the signal comes while that lasts, or soon after.
+    @Test func aSignalWhileItScoresLeavesARunThatGoesOn() throws {
+      let place = try IDXFolder()
+      let arguments = Self.arguments("synflow") + ["--hidden", "256,256"]
+      let whole = try TrainedRun(arguments, output: place.path + "/whole")
+      let output = place.path + "/stopped"
+      let stopped = try KilledRun.train(
+        arguments + ["--json", "--output", output], signal: SIGTERM, afterSteps: 0)
+      #expect([0, 75].contains(stopped.status), "\(stopped.error)")
+      let folder = try #require(try stopped.json()["run"] as? String)
+      let resumed = try RunProgram.espalier(["resume", folder, "--json"])
+      #expect(resumed.status == 0, "\(resumed.error)")
+      #expect(try resumed.json()["weights_sha256"] as? String == whole.hash && whole.hash != nil)
+      let lines = try String(contentsOfFile: folder + "/topology.jsonl", encoding: .utf8).split(separator: "\n")
+      #expect(lines.count == 1)
+    }
+
     @Test func compareRunsEach() throws {
       let place = try IDXFolder()
       let program = try RunProgram.espalier(

@@ -338,4 +338,16 @@ import Espalier
     let context = try ComputeContext(threads: 1)
     expectError(.usage, naming: "sparsity:") { _ = try model(.magnitude, setup, context) }
   }
+
+  @Test(arguments: [StartScore.snip, .grasp]) func gradientsThatMemoryCannotHoldAreRefused(_ score: StartScore) throws {
+    var setup = try Self.setup()
+    setup.spec = try ModelSpec(
+      name: "wide", input: FeatureSize(channels: 1, height: 8, width: 8), classes: 4,
+      layers: [
+        .convolution(name: "a", outChannels: 1 << 31, geometry: ConvolutionGeometry(kernel: 1)), .globalAveragePool,
+        .linear(name: "b", outputs: 4),
+      ])
+    let context = try ComputeContext(threads: 1)
+    expectError(.usage, naming: "wide: gradients of") { _ = try model(score, setup, context) }
+  }
 }

@@ -12,7 +12,7 @@ struct Scoring {
   let sparsity: Double
   let random: CounterRandom
   let context: ComputeContext
-  let progress: (String) -> Void
+  let progress: (String) throws -> Void
 
   /// The largest weights.
   func magnitude() throws -> (Chosen, flops: Double) {
@@ -56,6 +56,25 @@ struct Scoring {
     return (chosen, Double(17 * spec.denseForwardFlops) * Double(samples))
   }
 
+  /// - Parameter copies: of all batches' gradient factors that are kept at the same time.
+  /// - Throws: `EspalierError.usage` where this machine's memory cannot hold them.
+  func requireMemory(for batches: ScoringBatches, copies: Int) throws {
+    var numbers = 0
+    try spec.layers.visit(input: spec.input) { layer, size in
+      switch layer {
+      case .convolution, .linear: try numbers += size.count + layer.output(of: size).count
+      default: break
+      }
+    }
+    let bytes = Double(copies) * Double(batches.samples) * Double(numbers) * Double(MemoryLayout<Float>.stride)
+    let memory = Double(ProcessInfo.processInfo.physicalMemory)
+    guard bytes < memory else {
+      throw EspalierError.usage(
+        "\(spec.name): gradients of \(batches.samples) samples for scores need some \(Int(bytes / 1e9)) GB, this machine has \(Int(memory / 1e9)) GB; use synflow or magnitude, which need none, or a narrower model"
+      )
+    }
+  }
+
   /// |w| / |g|, of the whole network.
   private func normRatio(_ weights: [ProceduralWeights], _ gradient: [[GradientFactors]]) throws -> Double {
     var (values, gradients) = (0.0, 0.0)
@@ -83,7 +102,7 @@ struct Scoring {
     var factors = [[GradientFactors]](repeating: [], count: spec.weightLayers.count)
     var samples = 0
     try batches.forEach { number, batch in
-      progress("scores: gradients of batch \(number + 1)")
+      try progress("scores: gradients of batch \(number + 1)")
       let tape = Tape(context: context, mode: .training(step: number))
       tape.gradientFactorsVisitor = { factors[$0.index].append($1) }
       let logits = try model(Variable(batch.images), on: tape)
@@ -112,7 +131,7 @@ struct Scoring {
     let builders = weights.map {
       StructureBuilder(name: $0.name, rows: $0.rows, columns: $0.columns, meter: context.meter)
     }
-    progress("scores: selecting \(connections) of \(spec.sparsifiableWeights) weights")
+    try progress("scores: selecting \(connections) of \(spec.sparsifiableWeights) weights")
     try ScoreSelection(context: context).select(
       connections, from: weights.map { layer in { body in try stream(layer, body) } }
     ) { layer, tile, places in builders[layer].append(tile, places: places) }
@@ -138,13 +157,14 @@ extension Scoring {
       spec, sparsity: sparsity, isMasked: true, takesMagnitudes: true, random: random, context: context)
     let network = try LinearizedModel(spec, weights: factory.weights, context: context)
     var flops = 0.0
+    try progress("synflow: \(Self.synflowRounds) rounds, \(spec.sparsifiableWeights) weights")
     for round in 1...Self.synflowRounds {
       let started = ContinuousClock.now
       let live = factory.weights.map { $0.mask?.count ?? 0 }
       flops += Double(5 * spec.forwardFlops(connections: live))
       try prune(factory.weights, to: survivors(afterRound: round), by: network.flow())
       let seconds = (ContinuousClock.now - started).seconds
-      progress(
+      try progress(
         "synflow: round \(round) of \(Self.synflowRounds), \(live.reduce(0, +)) weights, "
           + String(format: "%.1f s", seconds))
     }

@@ -49,11 +49,12 @@ extension Model {
   ///   - normalization: of the pixels.
   ///   - options: how it is to be trained.
   ///   - context: what computes, and counts the model's memory.
-  ///   - progress: is told what is being done, in words, from time to time.
-  /// - Throws: `EspalierError.usage` for a sparsity that leaves fewer connections than layers; `EspalierError.diverged` for scores that are not finite.
+  ///   - progress: is told what is being done, in words, from time to time; an error that it throws ends it.
+  /// - Throws: `EspalierError.usage` for a sparsity that leaves fewer connections than layers, and where this machine's memory cannot hold what SNIP or
+  ///   GraSP keep; `EspalierError.diverged` for scores that are not finite; what `progress` throws.
   public static func scored(
     _ spec: ModelSpec, by score: StartScore, sparsity: Double, dataset: ImageDataset, normalization: Normalization,
-    options: TrainingOptions, context: ComputeContext, progress: @escaping (String) -> Void = { _ in }
+    options: TrainingOptions, context: ComputeContext, progress: @escaping (String) throws -> Void = { _ in }
   ) throws -> (model: Model, start: UpdateRecord, cost: StartCost) {
     let started = ContinuousClock.now
     let random = CounterRandom(seed: options.seed)
@@ -71,6 +72,7 @@ extension Model {
       let batches = try ScoringBatches(
         samplesPerClass: score == .snip ? 10 : 25, spec: spec, dataset: dataset, normalization: normalization,
         options: options, context: context)
+      try scoring.requireMemory(for: batches, copies: score == .snip ? 1 : 3)
       (chosen, flops) = try score == .snip ? scoring.snip(batches) : scoring.grasp(batches)
     }
     let factory = ChosenLayerFactory(chosen: chosen, random: random, context: context)
@@ -123,6 +125,9 @@ package struct ScoringBatches {
     batchCount = (samplesPerClass * spec.classes + options.batchSize - 1) / options.batchSize
     self.options = options
   }
+
+  /// How many they hold in all.
+  var samples: Int { min(batchCount, reader.batches.count) * options.batchSize }
 
   /// Shows each batch with its number.
   package func forEach(_ body: (Int, Batch) throws -> Void) throws {

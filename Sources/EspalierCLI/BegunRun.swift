@@ -1,0 +1,93 @@
+import Espalier
+import EspalierCore
+import Foundation
+
+/// A run that has its folder, and listens to what asks it to stop.
+struct BegunRun {
+  let folder: RunFolder
+  let stop: StopRequest
+  /// Whether the result, or what stopped the run, is printed as JSON.
+  let printsJSON: Bool
+
+  /// Time begins to count, and signals are listened to.
+  ///
+  /// - Throws: `EspalierError.usage` for a `max-time` that is no span of time.
+  init(in folder: RunFolder, _ configuration: RunConfiguration, printingJSON: Bool) throws {
+    self.folder = folder
+    printsJSON = printingJSON
+    stop = StopRequest(maxTime: try configuration.maxTime.map { try TimeLimit($0) })
+    stop.listen()
+  }
+
+  /// Reports that the run was asked to stop; what is to be thrown then.
+  func interruption(at step: Int, log: (String) -> Void) throws -> InterruptedRun {
+    let reason = stop.reason ?? "stopped"
+    log("stopped at step \(step): \(reason)")
+    if printsJSON { try Terminal.json(StoppedResult(stopped: reason, run: folder.path, steps: step)) }
+    return InterruptedRun(reason: reason, step: step, folder: folder.path)
+  }
+
+  /// Reports an error that ends the run; what is to be thrown then.
+  func failure(_ error: EspalierError, at step: Int, log: (String) -> Void) throws -> StoppedRun {
+    log("stopped: \(error.message)")
+    if printsJSON, error.kind == .diverged {
+      try Terminal.json(StoppedResult(stopped: error.message, run: folder.path, steps: step))
+    }
+    return StoppedRun(error: error)
+  }
+
+  /// What `--json` prints of a run that did not come to its end.
+  private struct StoppedResult: Encodable {
+    let stopped, run: String
+    let steps: Int
+  }
+}
+
+/// Shows how far the choice of a network's connections is, and ends it where its run is asked to stop.
+final class ScoringWatch {
+  /// nil before the choice begins, when all that can be refused has been, and where it is for a look alone.
+  private(set) var run: BegunRun?
+  private let begin: () throws -> BegunRun?
+  private let line = ProgressLine(isDue: true)
+
+  /// - Parameter begin: begins the run; nil where there is none.
+  init(begin: @escaping () throws -> BegunRun?) { self.begin = begin }
+
+  /// Shows a line where one is due; with the first one the run begins.
+  ///
+  /// - Throws: `InterruptedRun` where the run is to stop.
+  func report(_ text: String) throws {
+    if run == nil { run = try begin() }
+    try checkStop()
+    guard line.isDue else { return }
+    line.show(text)
+    try? run?.folder.appendLog(text)
+  }
+
+  /// Clears the way for other lines.
+  ///
+  /// - Throws: `InterruptedRun` where the run is to stop.
+  func finish() throws {
+    line.close()
+    try checkStop()
+  }
+
+  /// What is to be thrown for an error of the choice.
+  func failure(_ error: EspalierError) throws -> any Error {
+    line.close()
+    guard let run else { return error }
+    return try run.failure(error, at: 0, log: log)
+  }
+
+  private func checkStop() throws {
+    guard let run, run.stop.reason != nil else { return }
+    let interruption = try run.interruption(at: 0, log: log)
+    throw interruption
+  }
+
+  private func log(_ text: String) {
+    line.close()
+    Terminal.note(text)
+    try? run?.folder.appendLog(text)
+  }
+}
