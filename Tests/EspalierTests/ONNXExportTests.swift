@@ -140,6 +140,14 @@ import Testing
     try context.meter.check()
   }
 
+  /// The operators come from the description, which does not know what given layers compute.
+  @Test func modelsOfGivenLayersAreRefused() throws {
+    let model = try model("mlp")
+    let own = try Model(model.spec, layers: model.layers)
+    expectError(.usage, naming: path, saying: "given layers") { try own.writeONNX(to: path) }
+    #expect(!FileManager.default.fileExists(atPath: path))
+  }
+
   /// Every model's graph: nodes in order, each input made before it is used, each name once, one input and one output.
   @Test(arguments: ModelCatalog.names) func everyModelHasAGraph(_ name: String) throws {
     let isLarge = ModelCatalog.isForImageNet(name)
