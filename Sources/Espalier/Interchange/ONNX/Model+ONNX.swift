@@ -20,14 +20,15 @@ extension Model {
   /// first. It is replaced first: where writing ends between the two, an older file at `path` finds new numbers in it.
   ///
   /// The operators are those of the description, so a model of `init(_:layers:)`, whose layers may compute something
-  /// else, is refused. What a `WeightLayerFactory` makes is taken to compute what the description says.
+  /// else, is refused. So is one with weights that the description knows nothing of; apart from that, what a
+  /// `WeightLayerFactory` makes is taken to compute what the description says.
   ///
   /// - Parameters:
   ///   - path: the file's name.
   ///   - initializers: how sparse weights are stored.
   ///   - metadata: further texts for the file.
   /// - Throws: `EspalierError.write` that names the path; `EspalierError.usage` for sparse weights of more than 2 GiB, and
-  ///   for a model of given layers.
+  ///   for a model of given layers or of weights that its description lacks.
   /// - Complexity: O(size of the file); holds one row.
   public func writeONNX(
     to path: String, initializers: ONNXInitializers = .dense, metadata: [String: String] = [:]
@@ -42,6 +43,11 @@ extension Model {
     guard !hasGivenLayers else {
       throw EspalierError.usage(
         "\(path): \(spec.name) is of given layers, expected those of its description; use Model.init(_:factory:...)")
+    }
+    let taken = Set(try spec.onnxGraph().node.flatMap(\.input))
+    if let stranger = state.first(where: { !taken.contains($0.name) }) {
+      throw EspalierError.usage(
+        "\(path): '\(stranger.name)' is not in \(spec.name)'s description, expected layers that compute what it says")
     }
     let shapes = Dictionary(uniqueKeysWithValues: spec.weightLayers.map { ($0.parameterName, $0.denseShape) })
     let tensors = state.map { ONNXTensor($0, shape: shapes[$0.name], initializers) }
