@@ -35,13 +35,17 @@ rm -r "$place/whole"
 
 fill() { dd if=/dev/zero of="$place/filler" bs=4k status=none 2>/dev/null || true; }
 empty() { rm "$place/filler"; }
-lock() { chmod -R a-w "$1"; }
+# The run renames and deletes files meanwhile, which chmod may find gone.
+lock() { chmod -R a-w "$1" 2>/dev/null || true; }
 unlock() { chmod -R u+w "$1"; }
 for trouble in fill lock; do
   output=$place/$trouble
   "$espalier" train "${run[@]}" --output "$output" >/dev/null 2>"$place/errors" &
   process=$!
-  until [ -n "$(find "$output" -path '*/checkpoints/step-*/SHA256SUMS' 2>/dev/null)" ]; do sleep 0.01; done
+  until [ -n "$(find "$output" -path '*/checkpoints/step-*/SHA256SUMS' 2>/dev/null)" ]; do
+    kill -0 "$process" 2>/dev/null || { cat "$place/errors" && echo "train ended before its first checkpoint" && exit 1; }
+    sleep 0.01
+  done
   folder=$(echo "$output"/*)
   "$trouble" "$folder"
   status=0
@@ -57,10 +61,10 @@ for trouble in fill lock; do
   check "resume with the trouble still there: exit code 74 (found $status)" [ "$status" = 74 ]
   check "nothing that was kept has gone" [ "$(ls "$folder/checkpoints")" = "$kept" ]
   if [ "$trouble" = fill ]; then empty; else unlock "$folder"; fi
-  check "no unfinished checkpoint is left" clean "$folder"
   found=$("$espalier" resume "$folder" --json 2>"$place/errors" | hash) || true
   check "resumed, it ends as the undisturbed run" [ "$found" = "$expected" ]
   check "without a damaged checkpoint" [ -z "$(grep -a warning "$place/errors")" ]
+  check "no unfinished checkpoint is left" clean "$folder"
   rm -r "$output"
 done
 echo "$failures wrong"

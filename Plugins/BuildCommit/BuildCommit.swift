@@ -25,14 +25,28 @@ struct BuildCommit: BuildToolPlugin {
 
   /// What git writes to at each commit and each change of branch.
   private func records(of package: URL) -> [URL] {
-    let place = package.appending(path: ".git")
-    var folder = place
-    // In a further work tree `.git` is a file that names the folder.
-    if let text = try? String(contentsOf: place, encoding: .utf8), text.hasPrefix("gitdir: ") {
-      folder = URL(filePath: text.dropFirst(8).trimmingCharacters(in: .whitespacesAndNewlines), relativeTo: package)
+    var folder = package.appending(path: ".git")
+    // In a further work tree `.git` is a file that names the folder, where `commondir` names the one with the branches.
+    if let text = line(of: folder), text.hasPrefix("gitdir: ") {
+      folder = place(String(text.dropFirst(8)), in: package)
     }
-    return ["HEAD", "logs/HEAD"].map { folder.appending(path: $0) }.filter {
-      FileManager.default.fileExists(atPath: $0.path)
+    let common = line(of: folder.appending(path: "commondir")).map { place($0, in: folder) } ?? folder
+    let head = folder.appending(path: "HEAD")
+    var records = [head, folder.appending(path: "logs/HEAD"), common.appending(path: "packed-refs")]
+    if let text = line(of: head), text.hasPrefix("ref: ") {
+      records.append(common.appending(path: String(text.dropFirst(5))))
     }
+    return records.filter { FileManager.default.fileExists(atPath: $0.path) }
+  }
+
+  /// The text of a file that holds one line; nil where there is no file.
+  private func line(of file: URL) -> String? {
+    guard let text = try? String(contentsOf: file, encoding: .utf8) else { return nil }
+    return text.trimmingCharacters(in: .whitespacesAndNewlines)
+  }
+
+  /// What `path` means, read in `folder`.
+  private func place(_ path: String, in folder: URL) -> URL {
+    path.hasPrefix("/") ? URL(filePath: path) : folder.appending(path: path).standardized
   }
 }

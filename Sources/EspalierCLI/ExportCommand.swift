@@ -31,6 +31,9 @@ struct ExportCommand: ParsableCommand {
     let format = try chosenFormat()
     let place = try CheckpointLocation.verified(path)
     let checkpoint = try Checkpoint(path: place)
+    guard checkpoint.isSparse || !sparseInitializers else {
+      throw EspalierError.usage("sparse-initializers: goes with sparse weights, \(place) has dense ones; leave it out")
+    }
     let model = try checkpoint.loadModel(context: ComputeContext(threads: 1))
     switch format {
     case .safetensors where maskedDense:

@@ -23,8 +23,8 @@ public struct EspalierError: Error, Sendable, Equatable, CustomStringConvertible
 
   /// An error of the given kind.
   ///
-  /// - Parameter message: what it quotes from files and arguments may hold anything; line ends and other control characters become
-  ///   spaces, so that it stays a single line.
+  /// What `message` quotes from files and arguments may hold anything; line ends and other control characters become
+  /// spaces, so that it stays a single line.
   public init(_ kind: Kind, _ message: String) {
     self.kind = kind
     self.message =

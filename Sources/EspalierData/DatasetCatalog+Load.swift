@@ -22,7 +22,11 @@ extension DatasetCatalog {
 
   /// Looks for a data set, so that it is known what it is; a user's own is opened, folders of pictures are listed.
   ///
-  /// - Parameter allowsSubsets: whether fewer or more images than were published are accepted.
+  /// - Parameters:
+  ///   - name: one of `names`.
+  ///   - directory: where to look, in place of the usual folders.
+  ///   - allowsSubsets: whether fewer or more images than were published are accepted.
+  ///   - environment: where ESPALIER_DATA and HOME are looked up.
   /// - Throws: `EspalierError.usage` if there is no data set of that name; `EspalierError.input` if a user's own set, or folders of
   ///   pictures that are there, are damaged. Absent published ones are an error of `FoundDataset.load`.
   public static func find(

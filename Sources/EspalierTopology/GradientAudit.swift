@@ -27,9 +27,8 @@ public struct GradientAudit {
   private let site: WeightSite
   private let meter: AllocationMeter
 
-  /// - Parameters:
-  ///   - rows: at least 1.
-  ///   - layer: in its backward pass.
+  /// Looks at `rows` rows, at least 1 and no more than the layer has and the meter's rule allows, of a layer in its
+  /// backward pass.
   public init(rows: Int, of layer: some LayerProbe, guide: Guide, step: Int, random: CounterRandom) {
     let matrix = layer.weights.matrix
     (site, meter) = (matrix.site, matrix.meter)

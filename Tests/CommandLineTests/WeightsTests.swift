@@ -123,7 +123,11 @@ extension CommandLineTests {
         #expect(dense.hash == sparse.hash && dense.hash != first.hash, "\(method)")
         let configuration = String(decoding: try dense.file("config.yaml"), as: UTF8.self)
         #expect(configuration.contains("init: \(path("dense.safetensors"))"))
-        guard method != "dense" else { continue }
+        guard method != "dense" else {
+          let onnx = ["export", dense.folder, "--format", "onnx", "--output", path("dense.onnx")]
+          try refuse(onnx + ["--sparse-initializers"], 64, saying: "sparse-initializers", "dense")
+          continue
+        }
         #expect(dense.result["nnz"] as? Int == first.result["nnz"] as? Int)
       }
       // Given beside it, the sparsity must agree to one connection.

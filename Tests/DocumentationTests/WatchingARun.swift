@@ -6,7 +6,20 @@ import Logging
 import Testing
 
 @Suite struct WatchingARun {
-  @Test func aRunIsLoggedSavedAndResumed() throws {
+  @Test func theBootstrapCompiles() throws {
+    let run = try SmallRun()
+    let model = try Model(sparse: run.spec, sparsity: 0.9, random: CounterRandom(seed: 0), context: run.context)
+    let trainer = try Trainer(
+      model: model, dataset: run.dataset, normalization: run.normalization, options: run.options, context: run.context)
+    // snippet
+    var logger = Logger(label: "training")
+    logger.logLevel = .debug
+    let result = try trainer.run(observer: LoggingObserver(logger))
+    // end
+    #expect(result.isFinished)
+  }
+
+  @Test func aRunIsSavedAndResumed() throws {
     let run = try SmallRun()
     let temporary = try TemporaryFolder()
     let (dataset, normalization, request, spec) = (run.dataset, run.normalization, run.request, run.spec)
@@ -82,18 +95,5 @@ import Testing
     #expect(epochs.map(\.message) == ["epoch 1 finished", "epoch 2 finished", "epoch 3 finished"])
     #expect(epochs.last?.metadata["test_accuracy"] == "\(trainer.progress.history[2].testAccuracy)")
     #expect(backend.entries.count == 7)
-  }
-
-  @Test func theBootstrapCompiles() throws {
-    let run = try SmallRun()
-    let model = try Model(sparse: run.spec, sparsity: 0.9, random: CounterRandom(seed: 0), context: run.context)
-    let trainer = try Trainer(
-      model: model, dataset: run.dataset, normalization: run.normalization, options: run.options, context: run.context)
-    // snippet
-    var logger = Logger(label: "training")
-    logger.logLevel = .debug
-    let result = try trainer.run(observer: LoggingObserver(logger))
-    // end
-    #expect(result.isFinished)
   }
 }

@@ -110,21 +110,6 @@ func gradientError(of layer: some Layer, at x: Activations, context: ComputeCont
 }
 // end
 
-// snippet
-/// Makes every linear layer without a bias one with a gain.
-struct GainLayers: WeightLayerFactory {
-  let sparse: SparseLayerFactory
-
-  func makeLayer(_ layer: WeightLayer) throws -> any Layer {
-    let made = try sparse.makeLayer(layer)
-    guard let linear = made as? SparseLinear, !layer.hasBias else { return made }
-    let gain = VectorParameter(
-      name: layer.shape.name + ".gain", count: layer.shape.rows, value: 1, meter: sparse.context.meter)
-    return GainLinear(weight: linear.weight, gain: gain)
-  }
-}
-// end
-
 @Suite struct WritingYourOwnLayer {
   @Test func gradientsAreThoseOfTheForwardPass() throws {
     let context = try ComputeContext(threads: 2)
@@ -161,7 +146,24 @@ struct GainLayers: WeightLayerFactory {
     let x = context.activations(ActivationShape(samples: 3, channels: 4)) { Float($0 - $1) }
     #expect(try gradientError(of: HalfGradient(), at: x, context: context) > 0.3)
   }
+}
 
+// snippet
+/// Makes every linear layer without a bias one with a gain.
+struct GainLayers: WeightLayerFactory {
+  let sparse: SparseLayerFactory
+
+  func makeLayer(_ layer: WeightLayer) throws -> any Layer {
+    let made = try sparse.makeLayer(layer)
+    guard let linear = made as? SparseLinear, !layer.hasBias else { return made }
+    let gain = VectorParameter(
+      name: layer.shape.name + ".gain", count: layer.shape.rows, value: 1, meter: sparse.context.meter)
+    return GainLinear(weight: linear.weight, gain: gain)
+  }
+}
+// end
+
+extension WritingYourOwnLayer {
   @Test func ownLayersTrainWithTheRest() throws {
     let run = try SmallRun()
     let (dataset, normalization, options, context) = (run.dataset, run.normalization, run.options, run.context)

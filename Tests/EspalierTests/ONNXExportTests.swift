@@ -140,6 +140,44 @@ import Testing
     try context.meter.check()
   }
 
+  /// The operators come from the description, which does not know what given layers compute.
+  @Test func modelsOfGivenLayersAreRefused() throws {
+    let model = try model("mlp")
+    let own = try Model(model.spec, layers: model.layers)
+    expectError(.usage, naming: path, saying: "given layers") { try own.writeONNX(to: path) }
+    #expect(!FileManager.default.fileExists(atPath: path))
+  }
+
+  private struct GainedLayer: Layer {
+    let inner: any Layer
+    let gain: VectorParameter
+
+    var parameters: [any Parameter] { inner.parameters + [gain] }
+    var state: [StateTensor] { inner.state + [gain.state] }
+
+    func callAsFunction(_ x: Variable, on tape: Tape) throws -> Variable { try inner(x, on: tape) }
+  }
+
+  private struct GainedLayers: WeightLayerFactory {
+    let sparse: SparseLayerFactory
+
+    func makeLayer(_ layer: WeightLayer) throws -> any Layer {
+      let gain = VectorParameter(
+        name: layer.shape.name + ".gain", count: layer.shape.rows, value: 1, meter: sparse.context.meter)
+      return GainedLayer(inner: try sparse.makeLayer(layer), gain: gain)
+    }
+  }
+
+  /// A factory's layers have numbers that no operator would take.
+  @Test func weightsBesideTheDescriptionAreRefused() throws {
+    let plain = try model("mlp")
+    let random = CounterRandom(seed: 0)
+    let factory = GainedLayers(
+      sparse: SparseLayerFactory(budgets: plain.connectionCounts, random: random, context: context))
+    let own = try Model(plain.spec, factory: factory, random: random, context: context)
+    expectError(.usage, naming: path, saying: ".gain") { try own.writeONNX(to: path) }
+  }
+
   /// Every model's graph: nodes in order, each input made before it is used, each name once, one input and one output.
   @Test(arguments: ModelCatalog.names) func everyModelHasAGraph(_ name: String) throws {
     let isLarge = ModelCatalog.isForImageNet(name)

@@ -48,6 +48,23 @@ import Testing
     #expect(points.map { Int($0.value) } == expected)
   }
 
+  /// Names that hold no time, and the largest that do.
+  @Test func strangersFilesAreNoTrouble() throws {
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    func name(after present: String) throws -> [String] {
+      #expect(FileManager.default.createFile(atPath: path + "/" + present, contents: nil))
+      _ = try ScalarLog(folder: path, from: 0)
+      return try FileManager.default.contentsOfDirectory(atPath: path).filter { $0.hasSuffix(".espalier") }.sorted()
+    }
+    let now = Int(Date().timeIntervalSince1970)
+    for present in ["9223372036854775807.x", "10000000000.x", "-5.x", "x", ""] {
+      let stamps = try name(after: "events.out.tfevents." + present).compactMap { Int($0.split(separator: ".")[3]) }
+      #expect(stamps.allSatisfy { abs($0 - now) < 3600 }, "\(present): \(stamps)")
+    }
+    let names = try name(after: "events.out.tfevents.5000000000.x")
+    #expect(names.last == "events.out.tfevents.5000000001.espalier")
+  }
+
   @Test func placesThatTakeNoFilesAreNamed() throws {
     let file = try folder.store([1])
     expectError(.write, naming: file) { _ = try ScalarLog(folder: file, from: 0) }

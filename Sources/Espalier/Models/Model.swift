@@ -12,6 +12,8 @@ public struct Model {
   public let parameters: [any Parameter]
   /// Those of them that are sparse.
   public let sparseParameters: [SparseParameter]
+  /// Whether the layers were given, so that they may compute something else than the description says.
+  package private(set) var hasGivenLayers = false
 
   /// Makes the layers; the factory makes those with weights.
   public init(
@@ -29,6 +31,7 @@ public struct Model {
   /// - Throws: `EspalierError.usage` unless the layers' sparse weights are those of the description, in order, or there are none.
   public init(_ spec: ModelSpec, layers: [any Layer]) throws {
     self.init(spec, assembled: layers)
+    hasGivenLayers = true
     guard !sparseParameters.isEmpty else { return }
     let found = sparseParameters.map { "\($0.layerName) \($0.matrix.rows) x \($0.matrix.columns)" }
     let expected = spec.weightLayers.map { "\($0.shape.name) \($0.shape.rows) x \($0.shape.columns)" }

@@ -8,7 +8,7 @@ struct FlopCounter {
   fileprivate(set) var total: Double
   private(set) var steps: Int
 
-  /// - Parameters: sums to go on from.
+  /// `total` and `steps` are sums to go on from.
   init(_ model: Model, method: (any DenseMethod)? = nil, total: Double = 0, steps: Int = 0) {
     self.model = model
     self.method = method

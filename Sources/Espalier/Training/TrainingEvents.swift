@@ -137,6 +137,7 @@ public protocol TrainingObserver {
 }
 
 extension TrainingObserver {
+  /// Does nothing.
   public func didStep(_ record: StepRecord, isLogged: Bool) {}
   /// Does nothing.
   public func didUpdateTopology(_ record: UpdateRecord) {}
@@ -144,7 +145,9 @@ extension TrainingObserver {
   public func didEvaluate(_ samples: Int, of count: Int, epoch: Int) {}
   /// Does nothing.
   public func didFinishEpoch(_ record: EpochRecord) {}
+  /// False: the run goes to its end.
   public var wantsStop: Bool { false }
+  /// Does nothing.
   public func mayCheckpoint(step: Int, endsEpoch: Bool) {}
 }
 

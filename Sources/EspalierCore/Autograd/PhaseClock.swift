@@ -38,7 +38,12 @@ public final class PhaseClock {
   private var current: TrainingPhase?
   private var since = 0
 
-  /// - Parameters: sums to go on from; empty for none.
+  /// A clock that stands still.
+  ///
+  /// - Parameters:
+  ///   - context: whose meter and pool are read.
+  ///   - seconds: sums to go on from, by `TrainingPhase.rawValue`; empty for none.
+  ///   - peakBytes: maxima to go on from, by `TrainingPhase.rawValue`; empty for none.
   public init(context: ComputeContext, seconds: [Double] = [], peakBytes: [Int] = []) {
     let count = TrainingPhase.allCases.count
     self.seconds = seconds.count == count ? seconds : [Double](repeating: 0, count: count)

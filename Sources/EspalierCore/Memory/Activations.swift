@@ -39,9 +39,8 @@ public struct Activations {
 }
 
 extension ComputeContext {
-  /// Activations with `number` in each place, and zero in the lanes that pad the last block.
-  ///
-  /// - Parameter number: of a sample's feature (channel-major; token by token).
+  /// Activations with `number` of each sample's features (channel-major; token by token), and zero in the lanes that pad
+  /// the last block.
   public func activations(
     _ shape: ActivationShape, number: (_ sample: Int, _ feature: Int) throws -> Float
   ) rethrows -> Activations {

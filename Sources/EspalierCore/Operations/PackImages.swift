@@ -55,6 +55,7 @@ public struct ImagePlacement: Sendable, Equatable {
   /// Whether left and right change places.
   public var flip: Bool { placement.flip != 0 }
 
+  /// Whether both place an image the same way.
   public static func == (a: Self, b: Self) -> Bool {
     (a.shiftY, a.shiftX, a.flip) == (b.shiftY, b.shiftX, b.flip)
   }

@@ -21,10 +21,9 @@ public struct StartingField: Sendable {
   /// How many levels there are.
   public static let levels = Int(1 << 31)
 
-  /// - Parameters:
-  ///   - connections: how many are active: the largest of all. The deviation is such that the squares of a row's active weights add up to
-  ///     one in the mean, as with `FanInInitialization`.
-  ///   - layer: the layer's number among the model's.
+  /// The field of a layer [rows, columns], the model's weight layer number `layer`, of which the `connections` largest are active.
+  ///
+  /// The deviation is such that the squares of a row's active weights add up to one in the mean, as with `FanInInitialization`.
   public init(
     rows: Int, columns: Int, connections: Int, layer: Int, random: CounterRandom, context: ComputeContext
   ) {

@@ -41,7 +41,7 @@ public final class BackwardSet: Parameter {
   private let forwardCount: Int
   private let meter: AllocationMeter
 
-  /// - Parameter matrix: the forward set.
+  /// The backward set of the layer whose forward set is `matrix`; the three sets are disjoint.
   public init(
     of matrix: SparseMatrix, weights: WeightList, remembered: WeightList, field: StartingField, frontier: Int
   ) {

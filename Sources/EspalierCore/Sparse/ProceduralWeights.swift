@@ -55,8 +55,9 @@ public final class ProceduralWeights {
     set { kernel.absolute = newValue ? 1 : 0 }
   }
 
-  /// - Parameters:
-  ///   - connections: about as many as will survive: what the rule that keeps memory sparse takes for the size of tiles.
+  /// Weights [rows, columns] drawn from `stream`, uniform in `range`, all alive.
+  ///
+  /// `connections` is about how many will survive: what the rule that keeps memory sparse takes for the size of tiles.
   public init(
     name: String, index: Int, rows: Int, columns: Int, taps: Int, connections: Int, stream: CounterRandom.Stream,
     range: Range<Float>, takesMagnitudes: Bool = false, isMasked: Bool = false, meter: AllocationMeter
@@ -183,8 +184,12 @@ extension ProceduralWeights {
   /// Shows the scores of all live weights, some rows at a time.
   ///
   /// - Parameters:
+  ///   - rule: what a weight's score is.
   ///   - gradient: what its factors sum up to is the weights' gradient, less the sum of `less`; none for magnitudes.
+  ///   - less: factors whose sum is taken off the gradient; none for nothing.
   ///   - factor: what scores are multiplied with.
+  ///   - context: what computes.
+  ///   - body: is shown each tile, which is valid until it returns.
   /// - Complexity: the products of `gradient` and of `less`, and all weights' random numbers; memory of some rows.
   public func forEachScoreTile(
     _ rule: ScoreTile.Rule, gradient: [GradientFactors] = [], less: [GradientFactors] = [], factor: Float = 1,

@@ -62,9 +62,9 @@ public final class ScoreTile {
     return Float(bitPattern: order & 0x8000_0000 == 0 ? ~order : order & 0x7FFF_FFFF)
   }
 
-  /// Scores the live weights, whose structure and values are in place.
+  /// Scores the live weights, whose structure and values are in place, by `rule` times `factor`, which is not negative.
   ///
-  /// - Parameter factor: what a score is multiplied with, not negative.
+  /// `gradients` [count] are needed where the rule takes them.
   public func score(
     _ rule: Rule, gradients: UnsafePointer<Float>?, factor: Float = 1, context: ComputeContext
   ) {

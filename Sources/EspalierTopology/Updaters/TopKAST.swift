@@ -64,8 +64,12 @@ extension TopKAST {
   /// A layer at the start: the largest of all starting weights.
   ///
   /// - Parameters:
+  ///   - layer: name and sizes.
+  ///   - index: the layer's number among the model's.
   ///   - forward: how many weights are used.
   ///   - backward: how many are trained.
+  ///   - random: draws the starting weights.
+  ///   - context: what computes, and whose meter counts the memory.
   /// - Returns: the forward set, and what goes into its parameter's `backward`.
   public static func start(
     _ layer: SparseLayerShape, index: Int, forward: Int, backward: Int, random: CounterRandom, context: ComputeContext

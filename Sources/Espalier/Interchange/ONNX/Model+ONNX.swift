@@ -16,13 +16,19 @@ extension Model {
   /// [batch, channels, height, width], `input`, in evaluation mode.
   ///
   /// The file appears, or takes the place of an older one, when it is whole. Dense weights are passed on row by row; no dense matrix is
-  /// made. ONNX files end at 2 GiB: weights of a larger model go to a second file, `PATH.data`, which belongs beside the first.
+  /// made. ONNX files end at 2 GiB: weights of a larger model go to a second file, `PATH.data`, which belongs beside the
+  /// first. It is replaced first: where writing ends between the two, an older file at `path` finds new numbers in it.
+  ///
+  /// The operators are those of the description, so a model of `init(_:layers:)`, whose layers may compute something
+  /// else, is refused. So is one with weights that the description knows nothing of; apart from that, what a
+  /// `WeightLayerFactory` makes is taken to compute what the description says.
   ///
   /// - Parameters:
   ///   - path: the file's name.
   ///   - initializers: how sparse weights are stored.
   ///   - metadata: further texts for the file.
-  /// - Throws: `EspalierError.write` that names the path; `EspalierError.usage` for sparse weights of more than 2 GiB.
+  /// - Throws: `EspalierError.write` that names the path; `EspalierError.usage` for sparse weights of more than 2 GiB, and
+  ///   for a model of given layers or of weights that its description lacks.
   /// - Complexity: O(size of the file); holds one row.
   public func writeONNX(
     to path: String, initializers: ONNXInitializers = .dense, metadata: [String: String] = [:]
@@ -34,6 +40,15 @@ extension Model {
   package func writeONNX(
     to path: String, initializers: ONNXInitializers, metadata: [String: String], limit: Int
   ) throws {
+    guard !hasGivenLayers else {
+      throw EspalierError.usage(
+        "\(path): \(spec.name) is of given layers, expected those of its description; use Model.init(_:factory:...)")
+    }
+    let taken = Set(try spec.onnxGraph().node.flatMap(\.input))
+    if let stranger = state.first(where: { !taken.contains($0.name) }) {
+      throw EspalierError.usage(
+        "\(path): '\(stranger.name)' is not in \(spec.name)'s description, expected layers that compute what it says")
+    }
     let shapes = Dictionary(uniqueKeysWithValues: spec.weightLayers.map { ($0.parameterName, $0.denseShape) })
     let tensors = state.map { ONNXTensor($0, shape: shapes[$0.name], initializers) }
     var model = try onnxMessage(tensors.map { try $0.message() }, metadata: metadata)

@@ -25,7 +25,7 @@ public final class ScalarLog {
     let present = Self.eventFiles(in: folder)
     // Readers go through files in the order of their names.
     let stamp = max(Int(Date().timeIntervalSince1970), (present.compactMap(Self.stamp).max() ?? 0) + 1)
-    path = "\(folder)/\(Self.prefix)\(String(format: "%010d", stamp)).espalier"
+    path = "\(folder)/\(Self.prefix)\(String(format: "%010ld", stamp)).espalier"
     descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0o666)
     guard descriptor >= 0 else { throw failure("created") }
     try append(step: step) { $0.fileVersion = "brain.Event:2" }
@@ -58,9 +58,10 @@ public final class ScalarLog {
     ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []).filter { $0.hasPrefix(prefix) }
   }
 
-  /// The seconds in an event file's name.
+  /// The seconds in an event file's name; nil without any, or with more than ten digits of them, which are no time.
   private static func stamp(_ name: String) -> Int? {
-    name.dropFirst(prefix.count).split(separator: ".").first.flatMap { Int($0) }
+    guard let stamp = name.dropFirst(prefix.count).split(separator: ".").first.flatMap({ Int($0) }) else { return nil }
+    return (0...9_999_999_999).contains(stamp) ? stamp : nil
   }
 
   private func append(step: Int, _ fill: (inout Tensorboard_Event) -> Void) throws {
