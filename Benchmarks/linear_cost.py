@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Shows what a training step and an update cost as layers grow wider: operations and memory references counted, bytes held, time.
 
-    python3 linear_cost.py SCALING OUTPUT [--quick]        (needs valgrind; Matplotlib for the picture)
+    python3 linear_cost.py SCALING OUTPUT [--quick] [--counted 65536]   (needs valgrind, binutils; Matplotlib for the picture)
 
 SCALING is the program of this package (`swift build -c release --product Scaling`). OUTPUT gets linear-cost.json, linear-cost.md and
 linear-cost.svg. An mlp with two hidden layers of 4,096 to 1,048,576 units and 8 connections a unit, batches of 32, one thread.
+Layers are timed up to 1,048,576 units and counted up to `--counted` (some minutes; 1048576 takes hours under the emulator).
 
 Counting: cachegrind runs the program with 6 and 10 steps; the difference over 4 is a step, whatever was done before it. The same with
 updates every 2 steps, less the steps, is an update (GSE's; streamed RigL's beside it, on narrower layers, since it looks at every
@@ -13,6 +14,7 @@ the program alone, with the processor's own instruction set.
 """
 
 import argparse
+import functools
 import json
 import math
 import os
@@ -34,11 +36,19 @@ def run(command, environment=None):
     return done
 
 
+@functools.cache
+def stripped(program):
+    """A copy without debug information, whose form valgrind may not know."""
+    path = os.path.join(tempfile.mkdtemp(), "scaling")
+    subprocess.run(["strip", "-o", path, program], check=True)
+    return path
+
+
 def counted(program, width, method, steps, interval):
     """Instructions and memory references of a whole run, and its updates."""
     with tempfile.NamedTemporaryFile() as file:
         command = ["valgrind", "--tool=cachegrind", "--cache-sim=yes", f"--cachegrind-out-file={file.name}"]
-        command += [program, str(width), method, str(steps), str(interval)]
+        command += [stripped(program), str(width), method, str(steps), str(interval)]
         done = run(command, {"ESPALIER_ISA": "avx2", "SCALING_PROBE": "0"})
         lines = open(file.name).read().splitlines()
     names = next(line for line in lines if line.startswith("events:")).split()[1:]
@@ -117,6 +127,7 @@ def main():
     parser.add_argument("scaling")
     parser.add_argument("output")
     parser.add_argument("--quick", action="store_true", help="three small widths")
+    parser.add_argument("--counted", type=int, default=65536, help="units of the widest layers that are counted")
     arguments = parser.parse_args()
     program, widths, timed = arguments.scaling, WIDTHS[arguments.quick], TIMED[arguments.quick]
     os.makedirs(arguments.output, exist_ok=True)
@@ -132,7 +143,7 @@ def main():
                 row["probe_ms"] = out["probe_ns"] * out["connections"] * 1e-6
             print(json.dumps(row), flush=True)
     counts = []
-    for width in sorted(set(widths["gse"]) | set(widths["rigl"])):
+    for width in sorted(width for width in set(widths["gse"]) | set(widths["rigl"]) if width <= arguments.counted):
         methods = [method for method in ("gse", "rigl") if width in widths[method]]
         counts.append(per_step_and_update(program, width, methods))
         print(json.dumps(counts[-1]), flush=True)
