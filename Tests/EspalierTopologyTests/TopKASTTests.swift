@@ -203,4 +203,19 @@ private struct DenseTopKAST {
     let place = try #require(layer.matrix.structure.cells.firstIndex(of: cell))
     #expect(layer.matrix.withValues { $0[place] } == -7.5 && layer.optimizerState[0][place] == 0.625)
   }
+
+  /// Of a layer that the rule holds to less than its dense size, up to half may be trained.
+  @Test(arguments: [0.1, 0.3, 0.4, 0.5])
+  func theStartOfALargeLayerIsNeverDense(density: Double) throws {
+    let layer = SparseLayerShape(name: "large", rows: 150, inChannels: 160)
+    let backward = Int(density * Double(layer.size))
+    let context = try ComputeContext(threads: 2)
+    let start = TopKAST.start(
+      layer, index: 0, forward: backward / 2, backward: backward, random: CounterRandom(seed: 4), context: context)
+    try context.meter.check()
+    #expect(start.forward.count == backward / 2)
+    let matrix = SparseMatrix(name: "large", structure: start.forward.structure, taps: 1, meter: context.meter)
+    #expect(start.backward(matrix).count == backward - backward / 2)
+    try context.meter.check()
+  }
 }

@@ -81,10 +81,14 @@ public struct StartingField: Sendable {
   ///
   /// - Complexity: rows * columns random words; memory O(connections found + rows).
   public func connections(levels: Range<Int>, site: WeightSite, meter: AllocationMeter) -> WeightList {
-    let tileRows = (rows + 31) / 32
+    var tileRows = (rows + 31) / 32
     let expected = Double(tileRows * columns) * Double(levels.count) / Double(Self.levels)
     // Far beyond what a binomial number of this mean comes to; where it is not, there is a second time.
     var room = min(tileRows * columns, Int(expected + 6 * expected.squareRoot() + 8))
+    if (rows + tileRows - 1) / tileRows * room > site.largestBuffer(gamma: meter.gamma) {
+      // No slack: count first, then collect in one piece.
+      (tileRows, room) = (rows, 0)
+    }
     let starts = MeteredBuffer<UInt64>(count: rows + 1, tag: .candidates, site: site, meter: meter)
     while true {
       let tiles = (rows + tileRows - 1) / tileRows

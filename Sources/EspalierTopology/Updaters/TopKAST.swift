@@ -78,10 +78,12 @@ extension TopKAST {
       rows: layer.rows, columns: layer.columns, connections: forward, layer: index, random: random, context: context)
     let meter = context.meter
     let site = WeightSite(layer: layer.name, rows: layer.rows, columns: layer.columns, connections: backward)
+    // Of a layer's connections that are not trained at first, at most half are looked up.
+    let ahead = min(lookAhead * backward, max(1, (layer.rows * layer.columns - backward) / 2))
     var frontier = StartingField.levels
     var seen: WeightList
     repeat {
-      frontier = field.level(below: frontier, holding: (1 + lookAhead) * backward)
+      frontier = field.level(below: frontier, holding: backward + ahead)
       seen = field.connections(levels: frontier..<StartingField.levels, site: site, meter: meter)
     } while seen.count < backward
     let scores = [SelectionScores(seen.values.prefix(seen.count), site: site)]
