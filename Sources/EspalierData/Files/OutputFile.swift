@@ -6,6 +6,8 @@ import Foundation
 /// Until `finish` it has a temporary name in the same folder; then it takes the place of a file that is there. What is no regular
 /// file (a pipe, /dev/stdout) is written in place. Short pieces are gathered, long ones go to the file directly.
 package final class OutputFile {
+  /// What the temporary names begin with.
+  package static let temporaryPrefix = ".espalier-unfinished-"
   private static let capacity = 1 << 16
 
   private let path: String
@@ -73,7 +75,7 @@ package final class OutputFile {
       }
     }
     let folder = (target as NSString).deletingLastPathComponent
-    let name = ".espalier-unfinished-" + UUID().uuidString
+    let name = Self.temporaryPrefix + UUID().uuidString
     return (folder.isEmpty ? name : (folder as NSString).appendingPathComponent(name), target)
   }
 

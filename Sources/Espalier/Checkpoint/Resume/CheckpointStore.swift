@@ -1,4 +1,5 @@
 import EspalierCore
+import EspalierData
 import Foundation
 
 /// The checkpoints of a run: folders `checkpoints/step-NNNNNNNN`, each whole from the moment that it has its name.
@@ -119,7 +120,10 @@ extension CheckpointStore {
   }
 
   private func holdsOnlyOurs(_ path: String) throws -> Bool {
-    let names = try FileManager.default.contentsOfDirectory(atPath: path)
+    // A process that is killed while it writes a file leaves that under another name; Foundation's begin with .dat.nosync.
+    let names = try FileManager.default.contentsOfDirectory(atPath: path).filter {
+      !$0.hasPrefix(OutputFile.temporaryPrefix) && !$0.hasPrefix(".dat.nosync")
+    }
     return Set(names).isSubset(of: Self.fileNames + [Checksums.fileName])
   }
 
