@@ -64,7 +64,7 @@ struct TrainFlags: ParsableArguments {
   @Option(help: "Largest norm of all gradients together.") var clipNorm: Double?
   @Option(help: "Powerpropagation's alpha, from 1 (none) to 8: sparse weights are phi |phi|^(alpha - 1).")
   var powerprop: Double?
-  @Option(name: .customLong("deephoyer"), help: "Weight of DeepHoyer's regularizer on the sparse weights (0).")
+  @Option(name: .customLong("deephoyer"), help: "Weight of DeepHoyer's regularizer on the sparse weights in use (0).")
   var deepHoyer: Double?
   @Option(help: "Batches a step, whose mean gradient moves the weights.") var accumulate: Int?
   @Flag(inversion: .prefixedNo, help: "Pad-and-crop and flip training images.") var augment: Bool?

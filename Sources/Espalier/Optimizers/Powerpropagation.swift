@@ -8,7 +8,7 @@ import Glibc
 /// theta and at the loss's gradient with respect to it.
 ///
 /// A connection that has just grown is zero, where the gradient of phi is zero whatever the loss's: it would stay there for ever. So the factor alpha |phi|^(alpha - 1)
-/// is never less than what a tenth of the layer's mean |phi| has.
+/// is never less than what a tenth of the layer's mean |phi| has; of Top-KAST's layers the weights in use have one mean, the others another.
 ///
 /// - Complexity: O(connections) a step, no memory.
 public struct Powerpropagation {

@@ -9,7 +9,8 @@ public enum InitialGraph: Sendable, Hashable {
   /// place of its own, any of those alike that the output is not connected to.
   ///
   /// Outputs share the connections as evenly as can be, so fan-ins differ by one at most and rewiring keeps them. A convolution's inputs
-  /// are (channel, row, column of the kernel), in this order. Time O(connections log(fan-in) + rows + columns).
+  /// are (channel, row, column of the kernel), in this order. Time O(connections log(fan-in) + rows + columns), and
+  /// O(columns) for each rewired connection of layers that are nearly dense.
   case smallWorld(rewiring: Double)
 }
 
