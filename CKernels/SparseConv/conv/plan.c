@@ -109,7 +109,7 @@ static void plan_bands(esp_conv_plan *plan) {
   plan->row = s->in_width * plan->lanes;
   const size_t fit = band_limit / (s->in_channels * plan->row) * s->input_dilation;  // rows of dilated input
   plan->band_rows = fit > s->kernel_height ? 1 + (fit - s->kernel_height) / s->stride : 1;
-  if (is_pointwise(s)) plan->band_rows = esp_conv_points;
+  if (is_pointwise(s)) plan->band_rows = esp_conv_dense;
   if (plan->band_rows > s->out_height) plan->band_rows = s->out_height;
   const size_t height = plan->copies ? (plan->band_rows - 1) * s->stride + s->kernel_height : s->in_height;
   plan->plane = smaller(height, s->in_height) * plan->row;
