@@ -7,9 +7,9 @@ enum {
   esp_conv_max_blocks = 64,  // in a band
   esp_conv_max_runs = 8,     // along an axis
   esp_conv_max_taps = 16,    // along an axis of the kernel, where there are lists by run
-  esp_conv_points = 32,   // in a tile: a whole row of a small image, so that each channel's memory is walked in order
-  esp_conv_dense = 8,     // positions of a 1x1 convolution that are copied at a time
-  esp_conv_small = 16384  // floats that lists may always take
+  esp_conv_points = 32,      // in a tile
+  esp_conv_few = 8,          // in a tile of images with many channels, and positions of a 1x1 convolution's dense copy
+  esp_conv_small = 16384     // floats that lists may always take
 };
 
 /// Evenly spaced output rows (or columns) with the same taps inside the image. Output first + q * step reads, through
@@ -45,6 +45,8 @@ typedef struct esp_conv_plan {
   size_t band_rows;          // output rows of a band, whose input takes half of a second-level cache at most
   size_t band_blocks;        // blocks of a band; 1 where it has fewer rows than the image
   size_t band_floats;
+  size_t points;  // of a tile: many where what they read is a small part of a second-level cache, so that each output
+                  // channel's memory is walked through in order
 } esp_conv_plan;
 
 esp_conv_plan esp_conv_plan_make(const esp_conv_shape *shape, size_t lanes);

@@ -48,7 +48,7 @@ static void flush(walk *walk) {
 static void add_point(walk *walk, const float *in, float *out) {
   walk->tile.in[walk->tile.points] = (const float *)((uintptr_t)in - walk->list->skipped * sizeof *in);
   walk->tile.out[walk->tile.points++] = out;
-  if (walk->tile.points == esp_conv_points) flush(walk);
+  if (walk->tile.points == walk->call->plan.points) flush(walk);
 }
 
 /// Outputs of a point: of as many adjacent columns as make up vectors, where few are computed twice at the end.
