@@ -101,14 +101,18 @@ private func randomInactive(_ key: esp_random_key, _ active: Structure, _ count:
     columnIndices: columnIndices.dropLast(guardCount))
 }
 
-private func candidateSubset(_ key: esp_random_key, _ active: Structure, draws: Int) -> Structure {
+private func candidateSubset(
+  _ key: esp_random_key, _ active: Structure, draws: Int, outputs: UnsafePointer<esp_alias>? = nil,
+  inputs: UnsafePointer<esp_alias>? = nil
+) -> Structure {
   let room = min(draws, active.rows * active.columns - active.columnIndices.count)
   var rowCounts = guarded(active.rows)
   var rowScratch = guarded(active.columns)
   var rowStarts = guarded64(active.rows + 1)
   var columnIndices = guarded(room)
   let count = active.withCSR {
-    esp_candidate_subset(key, $0, nil, nil, UInt64(draws), &rowCounts, &rowScratch, &rowStarts, &columnIndices)
+    esp_candidate_subset(
+      key, $0, outputs, inputs, UInt64(draws), &rowCounts, &rowScratch, &rowStarts, &columnIndices)
   }
   expectGuard(rowCounts)
   expectGuard(rowScratch)
@@ -216,7 +220,49 @@ private let uneven = Structure(
     #expect(candidateSubset(key(draws), all, draws: draws).columnIndices.isEmpty)
   }
 
-  /// Shapes that draw few and many times in a row: insertion sort, radix sort and the scan.
+  /// The same numbers as one draw after the other, on every side uniform or from a table: batches of short rows, long rows, scans.
+  @Test(arguments: [(1, 1, 0), (3, 5, 4), (512, 10, 900), (64, 64, 4000), (600, 700, 4800), (7, 9000, 3000)], 0..<4)
+  func drawsAreThoseOfTheStream(shape: (rows: Int, columns: Int, count: Int), tables: Int) {
+    let active = randomStructure(key(1), shape.rows, shape.columns, shape.count)
+    let numbers = key(tables)
+    var columnNumbers = numbers
+    columnNumbers.stream ^= 0x8000_0000
+    /// Made-up tables do: each place stays with some probability, or becomes another place.
+    func withTable<Result>(_ n: Int, isUniform: Bool, _ body: (UnsafePointer<esp_alias>?) -> Result) -> Result {
+      guard !isUniform else { return body(nil) }
+      let thresholds = (0..<n).map { Double($0 * 37 % 11) / 11 }
+      let alias = (0..<n).map { UInt32(($0 * 13 + 5) % n) }
+      return thresholds.withUnsafeBufferPointer { thresholds in
+        alias.withUnsafeBufferPointer { alias in
+          var table = esp_alias(n: n, threshold: thresholds.baseAddress, alias: alias.baseAddress)
+          return body(&table)
+        }
+      }
+    }
+    for draws in [1, shape.count / 2 + 1, 2 * shape.count + 1] {
+      withTable(shape.rows, isUniform: tables & 1 == 0) { outputs in
+        withTable(shape.columns, isUniform: tables & 2 == 0) { inputs in
+          func drawn(_ table: UnsafePointer<esp_alias>?, _ key: esp_random_key, _ index: UInt64, _ n: Int) -> Int {
+            table.map { Int(esp_alias_draw($0, key, index)) } ?? Int(esp_random_below(key, index, UInt64(n)))
+          }
+          var counts = [UInt64](repeating: 0, count: shape.rows)
+          for i in 0..<draws { counts[drawn(outputs, numbers, UInt64(i), shape.rows)] += 1 }
+          var expected: Set<Int> = []
+          for row in 0..<shape.rows {
+            for j in 0..<counts[row] {
+              expected.insert(
+                row * shape.columns + drawn(inputs, columnNumbers, UInt64(row) << 32 | j, shape.columns))
+            }
+          }
+          let subset = candidateSubset(numbers, active, draws: draws, outputs: outputs, inputs: inputs)
+          subset.expectValid()
+          #expect(subset.cells == expected.subtracting(active.cells).sorted())
+        }
+      }
+    }
+  }
+
+  /// Shapes that draw few and many times in a row: sorts by rank and by radix, and the scan.
   @Test(arguments: [(1, 5000), (5000, 1), (3, 100_000), (40, 300)])
   func everyWayOfSortingARowIsValid(rows: Int, columns: Int) {
     let active = randomStructure(key(1), rows, columns, rows * columns / 10)

@@ -2,7 +2,7 @@
 
 #include "subset.h"
 
-enum { DIGIT = 8, BUCKETS = 1 << DIGIT, SHORT = 32 };
+enum { DIGIT = 8, BUCKETS = 1 << DIGIT };
 
 /// Counts become the position of each bucket's first key.
 static void start_positions(size_t counts[BUCKETS]) {
@@ -35,18 +35,26 @@ void esp_sort_u64(uint64_t *restrict keys, size_t n, uint64_t *restrict workspac
   if (from != keys) memcpy(keys, from, n * sizeof *keys);
 }
 
-static void insertion_sort(uint32_t *keys, size_t n) {
-  for (size_t i = 1; i < n; i++) {
-    const uint32_t key = keys[i];
-    size_t j = i;
-    for (; j > 0 && keys[j - 1] > key; j--) keys[j] = keys[j - 1];
-    keys[j] = key;
+/// By the rank of each: no branch depends on a key. Equal keys have one rank, and leave holes behind it.
+static void rank_sort(uint32_t *restrict keys, size_t n) {
+  enum { LANES = 8 };
+  int32_t moved[ESP_SHORT_SORT];  // signed, which is what every processor's vectors compare
+  for (size_t i = 0; i < n; i++) moved[i] = (int32_t)(keys[i] ^ 0x80000000u);
+  for (size_t i = n; i % LANES > 0; i++) moved[i] = INT32_MAX;
+  for (size_t i = 0; i < n; i++) keys[i] = UINT32_MAX;
+  for (size_t i = 0; i < n; i += LANES) {
+    int32_t ranks[LANES] = {0};
+    for (size_t j = 0; j < n; j++) {
+      for (size_t l = 0; l < LANES; l++) ranks[l] += moved[j] < moved[i + l];
+    }
+    for (size_t l = 0; l < LANES && i + l < n; l++) keys[ranks[l]] = (uint32_t)moved[i + l] ^ 0x80000000u;
   }
+  for (size_t i = 1; i < n; i++) keys[i] = keys[i] == UINT32_MAX ? keys[i - 1] : keys[i];
 }
 
 void esp_sort_u32(uint32_t *restrict keys, size_t n, uint32_t *restrict workspace) {
-  if (n <= SHORT) {
-    insertion_sort(keys, n);
+  if (n <= ESP_SHORT_SORT) {
+    rank_sort(keys, n);
     return;
   }
   uint32_t largest = 0;

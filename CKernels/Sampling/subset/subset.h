@@ -3,8 +3,11 @@
 
 #include "esp_sampling.h"
 
-/// Sorts keys [n] in ascending order: insertion sort where they are few, else
-/// radix sort. workspace [n].
+/// So few keys are sorted by their ranks.
+enum { ESP_SHORT_SORT = 32 };
+
+/// Sorts keys [n], below 2^32 - 1, in ascending order: by their ranks where they are few, else by radix. workspace [n],
+/// for a radix sort.
 void esp_sort_u32(uint32_t *restrict keys, size_t n, uint32_t *restrict workspace);
 
 /// out := the union of two ascending lists, of which b may repeat itself.

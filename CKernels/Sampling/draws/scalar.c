@@ -1,0 +1,3 @@
+#define ESP_TARGET
+#define ESP_VARIANT esp_draw_scalar
+#include "draws/body.h"
