@@ -2,7 +2,6 @@ import Espalier
 import EspalierBaselines
 import EspalierCore
 import Foundation
-import Yams
 
 /// A run's folder: DIR/NAME-DATE-ID with the configuration, the environment, logs, checkpoints and the result.
 final class RunFolder {
@@ -32,7 +31,7 @@ final class RunFolder {
       throw EspalierError.write("\(path): cannot make the run's folder: \(error.reason); choose another --output")
     }
     lock = try RunLock(path)
-    self.configuration = try YAMLEncoder().encode(configuration)
+    self.configuration = try configuration.yaml()
     try Self.writeAtomically(Data(self.configuration.utf8), to: path + "/" + Self.configurationName)
     metrics = try LineWriter(path: path + "/metrics.jsonl")
     topology = try LineWriter(path: path + "/topology.jsonl")

@@ -177,7 +177,7 @@ extension CommandLineTests {
       let path = folder + "/config.yaml"
       let settings = try String(contentsOfFile: path, encoding: .utf8)
       for (old, new) in [
-        ("momentum: 9e-1", "momentum: 8e-1"), ("momentum: 9e-1", "momentum: x"), ("model: mlp", "model: mpl"),
+        ("momentum: 0.9", "momentum: 0.8"), ("momentum: 0.9", "momentum: x"), ("model: mlp", "model: mpl"),
       ] {
         try settings.replacing(old, with: new).write(toFile: path, atomically: true, encoding: .utf8)
         let program = try Self.resume(folder)

@@ -21,7 +21,7 @@ extension CommandLineTests {
         output: output.path)
       let configuration = String(decoding: try run.file("config.yaml"), as: UTF8.self)
       for line in [
-        "optimizer: adamw", "schedule: cosine", "clip-norm: 1.5e+0", "accumulate: 2", "validation: 1e-1",
+        "optimizer: adamw", "schedule: cosine", "clip-norm: 1.5", "accumulate: 2", "validation: 0.1",
         "max-time: 3h50m", "checkpoint-every: 20", "keep: 3", "milestones: []",
       ] {
         #expect(configuration.contains(line + "\n"), "\(line) in \(configuration)")

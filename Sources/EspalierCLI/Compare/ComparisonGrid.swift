@@ -121,7 +121,7 @@ struct ComparisonCell {
     }
     do {
       try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-      try Data(YAMLEncoder().encode(configuration).utf8).write(
+      try Data(configuration.yaml().utf8).write(
         to: URL(fileURLWithPath: folder + "/cell.yaml"), options: .atomic)
     } catch {
       throw EspalierError.write("\(folder): cannot write: \(error.reason); choose another --output")

@@ -1,5 +1,4 @@
 import EspalierCore
-import Yams
 
 /// What a run would be, and what it would cost.
 struct DryRun: Encodable {
@@ -14,7 +13,7 @@ struct DryRun: Encodable {
 
   func print(asJSON json: Bool) throws {
     if json { return try Terminal.json(self) }
-    try Terminal.result(try YAMLEncoder().encode(configuration))
+    try Terminal.result(try configuration.yaml())
     try Terminal.result(plan.text)
   }
 }
