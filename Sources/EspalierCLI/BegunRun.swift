@@ -28,18 +28,27 @@ struct BegunRun {
   }
 
   /// Reports an error that ends the run; what is to be thrown then.
-  func failure(_ error: EspalierError, at step: Int, log: (String) -> Void) throws -> StoppedRun {
+  ///
+  /// - Parameter checkpoint: of a run that diverged, the step of the newest checkpoint that is good.
+  func failure(
+    _ error: EspalierError, at step: Int, checkpoint: Int? = nil, log: (String) -> Void
+  ) throws -> StoppedRun {
     log("stopped: \(error.message)")
-    if printsJSON, error.kind == .diverged {
-      try Terminal.json(StoppedResult(stopped: error.message, run: folder.path, steps: step))
+    guard error.kind == .diverged else { return StoppedRun(error: error) }
+    let path = checkpoint.map { CheckpointStore(run: folder.path).path(step: $0) }
+    if printsJSON {
+      try Terminal.json(StoppedResult(stopped: error.message, run: folder.path, steps: step, checkpoint: path))
     }
-    return StoppedRun(error: error)
+    let place = path.map { "the newest good checkpoint is \($0)" } ?? "no checkpoint of \(folder.path) is good"
+    return StoppedRun(error: .diverged("\(error.message); \(place)"))
   }
 
   /// What `--json` prints of a run that did not come to its end.
   private struct StoppedResult: Encodable {
     let stopped, run: String
     let steps: Int
+    /// Of a run that diverged: the newest that is good.
+    var checkpoint: String?
   }
 }
 

@@ -29,9 +29,14 @@ extension TrainingSession {
         try Terminal.result(verdict.summary(folder: folder.path))
       }
     } catch let error as EspalierError {
-      let failure = try run.failure(error, at: trainer.progress.step, log: reporter.log)
+      let good = error.kind == .diverged ? store(in: folder).dropBroken(after: trainer) : nil
+      let failure = try run.failure(error, at: trainer.progress.step, checkpoint: good, log: reporter.log)
       throw failure
     }
+  }
+
+  private func store(in folder: RunFolder) -> CheckpointStore {
+    CheckpointStore(run: folder.path, keep: configuration.keep)
   }
 
   private var connections: Int {
@@ -44,11 +49,16 @@ extension TrainingSession {
       "\(configuration.model) on \(configuration.dataset), \(configuration.method.rawValue): \(connections) of \(model.spec.sparsifiableWeights) weights (\(String(format: "%.2f", 100 * sparsity)) % sparse), \(trainer.timetable.steps) steps, \(context.threads) threads, \(context.instructionSet)"
     )
     if let start { try reporter.didUpdateTopology(start) }
-    let store = CheckpointStore(run: folder.path, keep: configuration.keep)
+    let store = store(in: folder)
+    var newest: Int? = trainer.progress.step
     reporter.onCheckpoint = { step, endsEpoch in
+      // This step's loss was finite, so the checkpoint before it is good.
+      if let good = newest { store.prune(upTo: good, best: bestStep) }
+      newest = nil
       let isBest = endsEpoch && step == bestStep
       guard step % configuration.checkpointEvery == 0 || step == trainer.timetable.steps || isBest else { return }
       try save(to: store, of: folder)
+      newest = step
     }
     defer { for line in dataset.damageLines { reporter.log(line) } }
     let result = try trainer.run(observer: reporter)

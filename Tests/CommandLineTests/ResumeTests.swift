@@ -147,8 +147,10 @@ extension CommandLineTests {
     @Test func damagedCheckpointsAreSkippedLoudly() throws {
       let place = try IDXFolder()
       let folder = try interrupted(place.path)
-      let names = try FileManager.default.contentsOfDirectory(atPath: folder + "/checkpoints").sorted()
-      #expect(names.count == 2)
+      // One more than are kept, where the run was killed in the step after it.
+      let all = try FileManager.default.contentsOfDirectory(atPath: folder + "/checkpoints").sorted()
+      #expect((2...3).contains(all.count))
+      let names = [String](all.suffix(2))
       let url = URL(fileURLWithPath: folder + "/checkpoints/\(names[1])/training.safetensors")
       var bytes = try Data(contentsOf: url)
       bytes[bytes.count - 1] ^= 1
@@ -208,7 +210,8 @@ extension CommandLineTests {
       let program = try RunProgram.tool(["bash", "-c", "(\(script)) 2> >(cat >&2)", KilledRun.path(), folder])
       #expect(program.status == 74, "\(program.error)")
       #expect(program.error.contains("espalier: error: "))
-      #expect(try FileManager.default.contentsOfDirectory(atPath: folder + "/checkpoints").sorted() == before)
+      let after = try FileManager.default.contentsOfDirectory(atPath: folder + "/checkpoints").sorted()
+      #expect(after.suffix(2) == before.suffix(2))
       let names = try FileManager.default.contentsOfDirectory(atPath: folder)
       #expect(!names.contains { $0.hasPrefix(".unfinished") }, "\(names)")
       let next = try Self.resume(folder, ["--max-time", "1s"])

@@ -227,6 +227,24 @@ extension CommandLineTests {
       #expect(program.errorLines.last?.hasPrefix("espalier: error: diverged at step") == true)
     }
 
+    /// The last weights are finite, their outputs are not: what is kept is the checkpoint before.
+    @Test func divergenceLeavesAGoodCheckpoint() throws {
+      let output = try IDXFolder()
+      let program = try RunProgram.espalier(
+        ["train", "--json", "--model", "mlp", "--hidden", "32", "--lr", "1e6", "--warmup-epochs", "1"]
+          + ["--max-steps", "100", "--checkpoint-every", "1", "--keep", "1", "--output", output.path])
+      #expect(program.status == 70, "\(program.error)")
+      let result = try program.json()
+      let folder = try #require(result["run"] as? String)
+      let names = try FileManager.default.contentsOfDirectory(atPath: folder + "/checkpoints")
+      #expect(names.count == 1, "\(names)")
+      let path = "\(folder)/checkpoints/\(names.first ?? "none")"
+      #expect(result["checkpoint"] as? String == path)
+      #expect(program.errorLines.last?.hasSuffix("; the newest good checkpoint is \(path)") == true, "\(program.error)")
+      let steps = try #require(result["steps"] as? Int)
+      #expect(path.hasSuffix(String(format: "step-%08d", steps - 1)), "\(path) of \(steps)")
+    }
+
     /// The last step's weights are first used by the evaluation.
     @Test func divergenceInTheLastStepIsReported() throws {
       let output = try IDXFolder()

@@ -12,6 +12,8 @@ import Testing
       _ = try run.trainer.run(observer: StoppingObserver(after: stop))
       try saved.save(run, best: 3)
     }
+    #expect(saved.store.steps == [3, 6, 9, 12], "whether the newest is good is not known yet")
+    saved.store.prune(upTo: 12, best: 3)
     #expect(saved.store.steps == [3, 9, 12])
     let names = try FileManager.default.contentsOfDirectory(atPath: saved.folder.path)
     #expect(names == ["checkpoints"])
@@ -37,6 +39,7 @@ import Testing
       try saved.save(run)
     }
     saved.store.removeUnfinished()
+    saved.store.prune(upTo: 12, best: nil)
     #expect(saved.store.steps == [3, 9, 12])
     #expect(files.fileExists(atPath: note))
     #expect(others.allSatisfy { files.fileExists(atPath: $0 + "/mine") })
@@ -61,6 +64,45 @@ import Testing
     run.model.sparseParameters[1].withMutableValues { $0[0] = .nan }
     expectError(.diverged, saying: run.model.sparseParameters[1].name) { try saved.save(run) }
     #expect(saved.store.steps == [3])
+  }
+
+  /// Weights that are finite, with outputs that are not: the step after them tells, and they are all that goes.
+  @Test func brokenOutputsCostNoGoodCheckpoint() throws {
+    let saved = try SavedRun()
+    let run = try saved.setup.make()
+    let store = CheckpointStore(run: saved.folder.path, keep: 1)
+    func save() throws {
+      try store.save(run.trainer, saved.information, configuration: "", data: "", best: nil)
+    }
+    _ = try run.trainer.run(observer: StoppingObserver(after: 3))
+    try save()
+    _ = try run.trainer.run(observer: StoppingObserver(after: 5))
+    for parameter in run.model.sparseParameters {
+      parameter.withMutableValues { for i in $0.indices { $0[i] = 1e30 } }
+    }
+    try save()
+    #expect(store.steps == [3, 5])
+    expectError(.diverged, naming: "diverged at step 6:") { _ = try run.trainer.run() }
+    #expect(store.dropBroken(after: run.trainer) == 3)
+    #expect(store.steps == [3])
+  }
+
+  /// An evaluation shows that the newest is good, and so does the next step.
+  @Test func whatHasBeenUsedIsGood() throws {
+    let saved = try SavedRun()
+    let run = try saved.setup.make()
+    let store = CheckpointStore(run: saved.folder.path, keep: 1)
+    func save() throws {
+      try store.save(run.trainer, saved.information, configuration: "", data: "", best: nil)
+    }
+    for stop in [3, 5] {
+      _ = try run.trainer.run(observer: StoppingObserver(after: stop))
+      try save()
+    }
+    #expect(run.trainer.soundStep == 4 && store.steps == [3, 5])
+    _ = try run.trainer.run()
+    try save()
+    #expect(run.trainer.soundStep == 70 && store.steps == [70])
   }
 
   @Test func aPlaceThatTakesNoFilesIsAWriteError() throws {
@@ -137,7 +179,7 @@ import Testing
       try saved.save(again)
       #expect(try saved.load()?.trainer.progress.step == stop)
     }
-    #expect(saved.store.steps == [8, 10])
+    #expect(saved.store.steps == [7, 8, 10])
     let aside = try FileManager.default.contentsOfDirectory(atPath: saved.folder.path).filter { $0 != "checkpoints" }
     #expect(aside.count == 1 && aside[0].hasPrefix("damaged-step-00000010-"), "\(aside)")
     #expect(FileManager.default.fileExists(atPath: saved.folder.path + "/\(aside[0])/note.txt"))

@@ -20,6 +20,7 @@ extension Trainer {
         phases.measure(.optimizer) { accumulator.add(part: part, of: model.trained, context: context) }
       }
     }
+    soundStep = step
     if let update, options.extraBatches > 0 {
       try phases.measure(.growth) { try addExtraBatches(to: update, step: step) }
     }

@@ -10,6 +10,8 @@ public final class Trainer {
   public let timetable: TrainingTimetable
   /// How far training has come.
   public package(set) var progress = TrainingProgress()
+  /// The number of steps after which the model's outputs were last seen to be finite; nil before this process saw any.
+  package internal(set) var soundStep: Int?
   let options: TrainingOptions
   let context: ComputeContext
   let random: CounterRandom
@@ -162,6 +164,7 @@ public final class Trainer {
         "diverged by step \(progress.step), the end of epoch \(epoch + 1): the \(name) loss is \(loss?.mean ?? .nan)\(model.firstBrokenTensor(context).map { ": \($0) is not finite" } ?? ""); try a lower learning rate"
       )
     }
+    soundStep = progress.step
     let steps = progress.step - epoch * timetable.stepsPerEpoch
     let record = EpochRecord(
       epoch: epoch + 1, trainLoss: progress.epochLoss / Double(max(1, steps)), test: test, validation: validation)

@@ -51,6 +51,9 @@ public struct CheckpointStore: Sendable {
 extension CheckpointStore {
   /// Writes a checkpoint under a temporary name, gives it its own, and deletes those that are no longer kept.
   ///
+  /// Finite weights may still make outputs that are not. So one more stays than are kept, until an evaluation or the next step has shown
+  /// that the newest is good.
+  ///
   /// - Parameters:
   ///   - trainer: between steps, as in `TrainingObserver.mayCheckpoint(step:endsEpoch:)`.
   ///   - information: what the model's file says of itself.
@@ -65,7 +68,7 @@ extension CheckpointStore {
     let step = trainer.progress.step
     guard (try? Checksums.verify(Self.fileNames, in: path(step: step))) == nil else {
       // Saved before: the same step of a run is always the same.
-      return prune(upTo: step, best: best)
+      return prune(after: trainer, best: best)
     }
     try trainer.checkFinite()
     let state = RunState(
@@ -89,16 +92,30 @@ extension CheckpointStore {
     } catch {
       throw EspalierError.write("\(path(step: step)): could not write the checkpoint: \(FolderSync.reason(error))")
     }
-    prune(upTo: step, best: best)
+    prune(after: trainer, best: best)
+  }
+
+  private func prune(after trainer: Trainer, best: Int?) {
+    let step = trainer.progress.step
+    prune(upTo: trainer.soundStep == step ? step : step - 1, best: best)
   }
 
   private static let unfinishedPrefix = ".unfinished-"
 
-  /// Deletes all but the newest ones and the best one. What cannot be deleted stays: it does no harm.
+  /// Deletes all up to a good one but the newest `keep` of them and the best one. What cannot be deleted stays: it does no harm.
   ///
-  /// Later ones than the newest, which only a damaged one can be, count for nothing and are written over in time.
-  private func prune(upTo newest: Int, best: Int?) {
-    for step in steps.filter({ $0 <= newest }).dropLast(keep) where step != best { try? remove(step: step) }
+  /// Later ones, of which at most one is the run's and the others are damaged, count for nothing.
+  package func prune(upTo good: Int, best: Int?) {
+    for step in steps.filter({ $0 <= good }).dropLast(keep) where step != best { try? remove(step: step) }
+  }
+
+  /// Deletes the checkpoint of a run that has just diverged if it is that of the weights whose outputs were not finite.
+  ///
+  /// - Returns: the step of the newest that stays; nil where there is none.
+  package func dropBroken(after trainer: Trainer) -> Int? {
+    let step = trainer.progress.step
+    if trainer.soundStep != step { try? remove(step: step) }
+    return steps.last
   }
 
   /// Deletes a checkpoint, unless it holds a file that is not ours. Takes its name away first, so that no half of it is ever seen.
