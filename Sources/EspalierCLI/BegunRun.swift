@@ -2,22 +2,13 @@ import Espalier
 import EspalierCore
 import Foundation
 
-/// A run that has its folder, and listens to what asks it to stop.
+/// A run that has its folder.
 struct BegunRun {
   let folder: RunFolder
+  /// What asks it to stop, which is listened to before there is a folder.
   let stop: StopRequest
   /// Whether the result, or what stopped the run, is printed as JSON.
   let printsJSON: Bool
-
-  /// Time begins to count, and signals are listened to.
-  ///
-  /// - Throws: `EspalierError.usage` for a `max-time` that is no span of time.
-  init(in folder: RunFolder, _ configuration: RunConfiguration, printingJSON: Bool) throws {
-    self.folder = folder
-    printsJSON = printingJSON
-    stop = StopRequest(maxTime: try configuration.maxTime.map { try TimeLimit($0) })
-    stop.listen()
-  }
 
   /// Reports that the run was asked to stop; what is to be thrown then.
   func interruption(at step: Int, log: (String) -> Void) throws -> InterruptedRun {

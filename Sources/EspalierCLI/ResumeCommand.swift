@@ -27,6 +27,8 @@ struct ResumeCommand: ParsableCommand {
     settings.maxTime = maxTime ?? recorded.maxTime
     try settings.validateCheckpoints()
     let lock = try RunLock(path)
+    let stop = try StopRequest(parsing: settings.maxTime)
+    if !verify { stop.listen() }
     let store = CheckpointStore(run: path, keep: settings.keep)
     let newest = store.newest { _, reason in
       Terminal.note("espalier: warning: a damaged checkpoint is skipped: \(reason)")
@@ -40,7 +42,7 @@ struct ResumeCommand: ParsableCommand {
     let resolved = settings
     func begin(_ context: ComputeContext, step: Int?, epochs: Int) throws -> BegunRun {
       let folder = try RunFolder(resuming: path, lock: lock, step: step, epochs: epochs, context: context)
-      return try BegunRun(in: folder, resolved, printingJSON: json)
+      return BegunRun(folder: folder, stop: stop, printsJSON: json)
     }
     let session = try Self.session(resolved, from: newest, in: store, path: path) {
       try begin($0, step: nil, epochs: 0)

@@ -4,7 +4,8 @@ import Foundation
 
 /// Why and when a run is to stop before its end: a signal, or the end of its time.
 ///
-/// The first SIGINT, SIGTERM or SIGUSR1 asks; the second one kills.
+/// The first SIGINT, SIGTERM or SIGUSR1 asks; the second one kills. Asked while its data are still being read, a run begins all the same,
+/// and stops before its next step with a checkpoint, so that it can be resumed.
 final class StopRequest: @unchecked Sendable {
   // Unchecked, because `signalled` is only touched under `lock`.
 
@@ -13,6 +14,10 @@ final class StopRequest: @unchecked Sendable {
   private let deadline: ContinuousClock.Instant?
   private let timeLimit: String
   private var sources: [any DispatchSourceSignal] = []
+
+  /// - Parameter maxTime: a span of time from now on.
+  /// - Throws: `EspalierError.usage` for a text that is none.
+  convenience init(parsing maxTime: String?) throws { self.init(maxTime: try maxTime.map { try TimeLimit($0) }) }
 
   /// - Parameter maxTime: from now on.
   init(maxTime: TimeLimit?) {

@@ -15,12 +15,14 @@ struct TrainCommand: ParsableCommand {
   @Flag(help: "Print the resolved configuration and the plan, and train nothing.") var dryRun = false
 
   func run() throws {
+    let stop = try StopRequest(parsing: flags.maxTime)
+    if !dryRun { stop.listen() }
     let found = try TrainingSession.find(flags.dataset ?? RunConfiguration().dataset, directory: flags.dataDir)
     let configuration = try flags.resolve(for: found.description)
     if dryRun { return try DryRun(configuration).print(asJSON: json) }
     let context = try ComputeContext(threads: configuration.threads, gamma: configuration.meterGamma)
     func begin() throws -> BegunRun {
-      try BegunRun(in: RunFolder(configuration, context: context), configuration, printingJSON: json)
+      try BegunRun(folder: RunFolder(configuration, context: context), stop: stop, printsJSON: json)
     }
     let session = try TrainingSession(configuration, context: context, found: found) { _ in try begin() }
     try session.run(session.begun ?? begin())

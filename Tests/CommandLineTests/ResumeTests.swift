@@ -123,6 +123,40 @@ extension CommandLineTests {
       #expect(plain.status == 0 && plain.text.contains("weights sha256  \(whole.hash ?? "?")"))
     }
 
+    /// Asked to stop before its folder is there, a run begins, stops before its first step and can be resumed; so does one that goes on.
+    @Test func aSignalWhileDataAreReadStopsARunBeforeItsStep() throws {
+      let place = try IDXFolder()
+      let whole = try TrainedRun(Self.tiny, output: place.path + "/whole")
+      let output = place.path + "/stopped"
+      let program = try KilledRun.espalier(
+        ["train", "--json", "--output", output] + Self.tiny, whileLoading: "kill -TERM $child",
+        in: place.path + "/stopped")
+      #expect(program.status == 75, "\(program.error)")
+      let stopped = try program.json()
+      #expect(stopped["steps"] as? Int == 0 && stopped["stopped"] as? String == "received SIGTERM")
+      let folder = try #require(stopped["run"] as? String)
+      for name in ["train.log", "environment.json"] {
+        try FileManager.default.removeItem(atPath: folder + "/" + name)
+      }
+      let again = try KilledRun.espalier(["resume", folder, "--json"], whileLoading: "kill -INT $child", in: folder)
+      #expect(again.status == 75, "\(again.error)")
+      #expect(try again.json()["steps"] as? Int == 0)
+      let finished = try Self.resume(folder)
+      #expect(finished.status == 0, "\(finished.error)")
+      try expectSame(finished.json(), folder, as: whole)
+    }
+
+    /// The process is held while it reads its data until its time is over.
+    @Test func readingDataIsPartOfTheTime() throws {
+      let place = try IDXFolder()
+      let program = try KilledRun.espalier(
+        ["train", "--json", "--output", place.path + "/runs", "--max-time", "1s"] + Self.tiny,
+        whileLoading: "kill -STOP $child; sleep 1.1; kill -CONT $child", in: place.path)
+      #expect(program.status == 75, "\(program.error)")
+      let stopped = try program.json()
+      #expect(stopped["steps"] as? Int == 0 && stopped["stopped"] as? String == "max-time 1s is over")
+    }
+
     @Test func theSecondSignalKills() throws {
       let place = try IDXFolder()
       // Steps so long that the second signal comes within the first's.
@@ -289,6 +323,20 @@ enum KilledRun {
 
   static func train(_ arguments: [String], after seconds: Double) throws {
     try espalier(["train"] + arguments, after: seconds)
+  }
+
+  /// Runs the commands `whileLoading` as soon as the command, $child, listens to signals, which is before it has written a log into
+  /// `folder` or below.
+  static func espalier(_ arguments: [String], whileLoading commands: String, in folder: String) throws -> RunProgram {
+    let script = """
+      "$0" "$@" & child=$!
+      caught() { echo $((0x$(grep SigCgt /proc/$child/status | cut -f 2) >> 14 & 1)); }
+      while kill -0 $child 2>/dev/null && [ "$(caught)" = 0 ]; do sleep 0.01; done
+      if [ -n "$(find "\(folder)" -name train.log 2>/dev/null)" ]; then echo "too late" >&2; kill -9 $child; fi
+      \(commands)
+      wait $child
+      """
+    return try RunProgram.tool(["bash", "-c", script, path()] + arguments)
   }
 
   /// Sends a signal once metrics.jsonl, or the log where `steps` is 0, has some lines.
