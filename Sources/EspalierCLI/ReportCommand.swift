@@ -19,16 +19,25 @@ struct ReportCommand: ParsableCommand {
   func run() throws {
     let report = Report(runs: try runs.map { try RunRecord(folder: $0) })
     let path = output ?? (runs.count == 1 ? runs[0] + "/report.html" : "report.html")
-    try Self.write(report, to: path)
+    try Self.write(report, to: path, hint: "; choose another --output")
     if json { try Terminal.json(Result(report: path, runs: runs)) } else { try Terminal.result(path) }
   }
 
+  /// Writes the page of a run that has its result, into its folder. A page that cannot be made makes no run fail.
+  static func writeIfPossible(ofRun folder: String) {
+    do {
+      try write(Report(runs: [RunRecord(folder: folder)]), to: folder + "/report.html")
+    } catch {
+      Terminal.note("espalier: warning: no report: \((error as? EspalierError)?.message ?? error.reason)")
+    }
+  }
+
   /// Writes the page in place of what is there, at once.
-  static func write(_ report: Report, to path: String) throws {
+  private static func write(_ report: Report, to path: String, hint: String = "") throws {
     do {
       try Data(report.html.utf8).write(to: URL(fileURLWithPath: path), options: .atomic)
     } catch {
-      throw EspalierError.write("\(path): cannot write: \(error.reason); choose another --output")
+      throw EspalierError.write("\(path): cannot write: \(error.reason)\(hint)")
     }
   }
 }

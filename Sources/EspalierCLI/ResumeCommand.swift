@@ -93,10 +93,7 @@ struct ResumeCommand: ParsableCommand {
   /// Does what a run that was killed between its result and its report left to do, and prints the result again.
   private func finish(_ path: String, result: Data) throws {
     RunFolder.removeTemporaries(in: path)
-    let report = path + "/report.html"
-    if !FileManager.default.fileExists(atPath: report) {
-      try ReportCommand.write(Report(runs: [RunRecord(folder: path)]), to: report)
-    }
+    if !FileManager.default.fileExists(atPath: path + "/report.html") { ReportCommand.writeIfPossible(ofRun: path) }
     try show(result, of: path)
   }
 

@@ -22,7 +22,7 @@ extension TrainingSession {
         configuration, model: model, result: result, start: trainer.progress.start, best: best, context: context,
         folder: folder)
       try folder.write(verdict, to: "result.json")
-      try ReportCommand.write(Report(runs: [RunRecord(folder: folder.path)]), to: folder.path + "/report.html")
+      ReportCommand.writeIfPossible(ofRun: folder.path)
       if run.printsJSON {
         try Terminal.json(verdict)
       } else {

@@ -263,6 +263,26 @@ extension CommandLineTests {
       #expect(program.errorLines.last?.hasPrefix("espalier: error: \(folder)/tensorboard") == true, "\(program.error)")
     }
 
+    /// The result is there all the same: at the run's end, and when it is asked for again on a disk without room for the report.
+    @Test func aReportThatCannotBeWrittenFailsNoRun() throws {
+      let place = try IDXFolder()
+      let whole = try TrainedRun(Self.tiny, output: place.path)
+      let report = whole.folder + "/report.html"
+      let files = FileManager.default
+      for name in ["result.json", "report.html"] { try files.removeItem(atPath: whole.folder + "/" + name) }
+      try files.createDirectory(atPath: report + "/occupied", withIntermediateDirectories: true)
+      let program = try Self.resume(whole.folder)
+      #expect(program.status == 0, "\(program.error)")
+      #expect(try program.json()["weights_sha256"] as? String == whole.hash)
+      #expect(program.error.contains("espalier: warning: no report: \(report): cannot write: "), "\(program.error)")
+      try files.removeItem(atPath: report)
+      let script = "ulimit -f 4; trap '' XFSZ; exec \"$0\" resume \"$1\" --json"
+      let again = try RunProgram.tool(["bash", "-c", "(\(script)) 2> >(cat >&2)", KilledRun.path(), whole.folder])
+      #expect(again.status == 0 && again.output == program.output, "\(again.error)")
+      #expect(again.error.contains("espalier: warning: no report: \(report)"), "\(again.error)")
+      #expect(!again.error.contains("--output"))
+    }
+
     @Test func verifyingLeavesTheRunAsItIs() throws {
       let place = try IDXFolder()
       let folder = try interrupted(place.path)

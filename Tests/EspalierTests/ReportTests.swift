@@ -143,6 +143,30 @@ import Espalier
     #expect(error?.kind == .input && error?.message.hasPrefix(folder.path + "/" + file) == true)
   }
 
+  /// What lies in checkpoints/ and is none is not looked at; what is damaged is passed over, and where nothing is left no structure is shown.
+  @Test func oddCheckpointsCostNoMoreThanTheStructure() throws {
+    let saved = try SavedRun()
+    let run = try saved.setup.make()
+    for stop in [5, 10] {
+      _ = try run.trainer.run(observer: StoppingObserver(after: stop))
+      try saved.save(run)
+    }
+    let files = FileManager.default
+    let place = saved.folder.path
+    #expect(files.createFile(atPath: place + "/config.yaml", contents: Data("model: mlp\n".utf8)))
+    #expect(try RunRecord(folder: place).layers.count == 3)
+    #expect(files.createFile(atPath: place + "/checkpoints/step-zzz", contents: nil))
+    try files.createDirectory(atPath: place + "/checkpoints/step-5", withIntermediateDirectories: false)
+    #expect(try RunRecord(folder: place).layers.count == 3)
+    for (step, layers) in [(10, 3), (5, 0)] {
+      let url = URL(fileURLWithPath: saved.store.path(step: step) + "/model.safetensors")
+      try Data(try Data(contentsOf: url).prefix(1000)).write(to: url)
+      let record = try RunRecord(folder: place)
+      #expect(record.layers.count == layers)
+      #expect(Report(runs: [record]).html.contains("<h2>Structure") == (layers > 0))
+    }
+  }
+
   @Test func otherFoldersAreRefused() {
     let error = #expect(throws: EspalierError.self) { try RunRecord(folder: "/nowhere/at/all") }
     #expect(error?.kind == .input && error?.message.contains("config.yaml") == true)

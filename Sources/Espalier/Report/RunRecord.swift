@@ -54,8 +54,8 @@ public struct RunRecord: Sendable {
   package let epochs: [Epoch]
   let updates: [Update]
   package let result: Result?
-  /// Layers of the newest checkpoint; empty where there is none, or where its weights are dense.
-  let layers: [LayerPicture]
+  /// Layers of the newest checkpoint that is whole; empty where there is none, or where its weights are dense.
+  package let layers: [LayerPicture]
 
   /// Reads a run's folder.
   ///
@@ -75,7 +75,7 @@ public struct RunRecord: Sendable {
     result = try Self.text(path + "/result.json").map { text in
       try Self.decode(Result.self, Data(text.utf8), from: path + "/result.json")
     }
-    layers = try Self.layers(path)
+    layers = Self.layers(path)
   }
 
   /// A line of `metrics.jsonl`: an epoch's has a test loss.
@@ -115,13 +115,13 @@ public struct RunRecord: Sendable {
     }
   }
 
-  private static func layers(_ path: String) throws -> [LayerPicture] {
-    let folder = path + "/checkpoints"
-    let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-    guard let newest = names.filter({ $0.hasPrefix("step-") }).max() else { return [] }
-    let checkpoint = try Checkpoint(path: folder + "/" + newest)
-    guard checkpoint.isSparse else { return [] }
-    let model = try checkpoint.sparseModel(context: ComputeContext(threads: 1))
+  /// A checkpoint that cannot be read has no structure to show, and damages nothing else.
+  private static func layers(_ path: String) -> [LayerPicture] {
+    let store = CheckpointStore(run: path)
+    guard let newest = store.newest(onDamage: { _, _ in }),
+      let checkpoint = try? Checkpoint(path: store.path(step: newest.step)), checkpoint.isSparse,
+      let context = try? ComputeContext(threads: 1), let model = try? checkpoint.sparseModel(context: context)
+    else { return [] }
     return model.sparseParameters.map { LayerPicture($0.matrix) }
   }
 }
