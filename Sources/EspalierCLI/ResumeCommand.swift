@@ -45,7 +45,7 @@ struct ResumeCommand: ParsableCommand {
       return BegunRun(folder: folder, stop: stop, printsJSON: json)
     }
     let session = try Self.session(resolved, from: newest, in: store, path: path) {
-      try begin($0, step: nil, epochs: 0)
+      context, _ in try begin(context, step: nil, epochs: 0)
     }
     let progress = session.trainer.progress
     let run = try session.begun ?? begin(session.context, step: newest?.step, epochs: progress.history.count)
@@ -60,20 +60,17 @@ struct ResumeCommand: ParsableCommand {
   /// - Throws: `EspalierError.input` where the configuration, the data or the checkpoint are not the run's.
   static func session(
     _ settings: RunConfiguration, from saved: (step: Int, state: RunState)?, in store: CheckpointStore, path: String,
-    begin: ((ComputeContext) throws -> BegunRun)? = nil
+    begin: ((ComputeContext, _ data: String) throws -> BegunRun)? = nil
   ) throws -> TrainingSession {
+    // A checkpoint has the weights, and the fingerprint of the data.
+    let inputs = try saved.map { RunInputs(data: $0.state.data) } ?? RunInputs(run: path)
     let session = try blaming(path + "/config.yaml") {
       let context = try ComputeContext(threads: settings.threads, gamma: settings.meterGamma)
       return try TrainingSession(
         settings, context: context, checkpoint: saved.map { try Checkpoint(path: store.path(step: $0.step)) },
-        begin: begin)
+        inputs: inputs, begin: begin)
     }
     guard let saved else { return session }
-    guard saved.state.data == session.data else {
-      throw EspalierError.input(
-        "data set \(settings.dataset): is not the one that the run began with (its checksum differs); get that one back, or name its folder with --data-dir"
-      )
-    }
     try store.restore(session.trainer, step: saved.step, state: saved.state)
     if saved.state.instructionSet != session.context.instructionSet.name {
       Terminal.note(

@@ -20,7 +20,7 @@ final class RunFolder {
   /// Makes the folder and writes its configuration, first and atomically.
   ///
   /// - Throws: `EspalierError.write` where that fails.
-  init(_ configuration: RunConfiguration, context: ComputeContext) throws {
+  init(_ configuration: RunConfiguration, inputs: RunInputs, context: ComputeContext) throws {
     let date = Date().formatted(.iso8601.dateSeparator(.omitted).timeSeparator(.omitted))
     let id = UUID().uuidString.prefix(6).lowercased()
     let name = "\(configuration.model)-\(configuration.dataset)-\(configuration.method.rawValue)"
@@ -36,6 +36,7 @@ final class RunFolder {
     metrics = try LineWriter(path: path + "/metrics.jsonl")
     topology = try LineWriter(path: path + "/topology.jsonl")
     log = try LineWriter(path: path + "/train.log")
+    try write(inputs, to: RunInputs.fileName)
     try write(RunEnvironment(context), to: "environment.json")
   }
 

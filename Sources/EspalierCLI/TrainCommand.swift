@@ -21,11 +21,13 @@ struct TrainCommand: ParsableCommand {
     let configuration = try flags.resolve(for: found.description)
     if dryRun { return try DryRun(configuration).print(asJSON: json) }
     let context = try ComputeContext(threads: configuration.threads, gamma: configuration.meterGamma)
-    func begin() throws -> BegunRun {
-      try BegunRun(folder: RunFolder(configuration, context: context), stop: stop, printsJSON: json)
+    func begin(data: String) throws -> BegunRun {
+      let inputs = try RunInputs(of: configuration, data: data)
+      return try BegunRun(
+        folder: RunFolder(configuration, inputs: inputs, context: context), stop: stop, printsJSON: json)
     }
-    let session = try TrainingSession(configuration, context: context, found: found) { _ in try begin() }
-    try session.run(session.begun ?? begin())
+    let session = try TrainingSession(configuration, context: context, found: found) { try begin(data: $1) }
+    try session.run(session.begun ?? begin(data: session.data))
   }
 }
 
@@ -46,12 +48,14 @@ struct TrainingSession {
 
   /// - Parameters:
   ///   - checkpoint: has the model's weights; without it they are drawn.
+  ///   - inputs: what the run began with.
   ///   - found: the data set, where it has been looked for already.
-  ///   - begin: begins the run that the session is for; called where connections have to be chosen.
-  /// - Throws: where they are chosen, as `run(_:)`.
+  ///   - begin: begins the run that the session is for, with the data set's fingerprint; called where connections have to be chosen.
+  /// - Throws: where they are chosen, as `run(_:)`; `EspalierError.input` where the inputs are others.
   init(
     _ configuration: RunConfiguration, context: ComputeContext, checkpoint: Checkpoint? = nil,
-    found: FoundDataset? = nil, begin: ((ComputeContext) throws -> BegunRun)? = nil
+    inputs: RunInputs? = nil, found: FoundDataset? = nil,
+    begin: ((ComputeContext, _ data: String) throws -> BegunRun)? = nil
   ) throws {
     self.configuration = configuration
     self.context = context
@@ -63,13 +67,15 @@ struct TrainingSession {
       let dataset = try found.load()
       return (dataset, dataset.fingerprint)
     }
+    let data = data
+    try inputs?.check(configuration, data: data)
     let timetable = try TrainingTimetable(configuration.trainingOptions, trainingSamples: dataset.train.count)
     let schedule = try timetable.updates(
       interval: configuration.updateEvery, until: configuration.updateUntil, alpha: configuration.alpha)
     var scored: (model: Model, start: UpdateRecord, cost: StartCost)?
     var begun: BegunRun?
     if checkpoint == nil, let score = configuration.method.startScore {
-      let watch = ScoringWatch { try begin?(context) }
+      let watch = ScoringWatch { try begin?(context, data) }
       do {
         scored = try Model.scored(
           spec, by: score, sparsity: configuration.sparsity, dataset: dataset,

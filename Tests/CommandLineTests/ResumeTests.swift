@@ -222,6 +222,41 @@ extension CommandLineTests {
       }
       try settings.write(toFile: path, atomically: true, encoding: .utf8)
 
+      try expectRefusalOfOtherLabels(by: folder, in: place)
+    }
+
+    /// Without a checkpoint a run begins anew, and with what it began with.
+    @Test func otherInputsAreRefusedFromTheStartOn() throws {
+      let place = try IDXFolder()
+      func files(_ path: String) throws -> Data { try Data(contentsOf: URL(fileURLWithPath: path)) }
+      let first = try TrainedRun(Self.tiny, output: place.path + "/first")
+      let other = try TrainedRun(Self.tiny + ["--seed", "1"], output: place.path + "/first")
+      let weights = place.path + "/weights.safetensors"
+      func export(_ run: TrainedRun) throws {
+        let program = try RunProgram.espalier(["export", run.folder, "--format", "safetensors", "--output", weights])
+        #expect(program.status == 0, "\(program.error)")
+      }
+      try export(first)
+      let whole = try TrainedRun(Self.tiny + ["--init", weights], output: place.path + "/run")
+      let folder = whole.folder
+      for name in ["result.json", "report.html", "checkpoints"] {
+        try FileManager.default.removeItem(atPath: folder + "/" + name)
+      }
+      try export(other)
+      expectOneLine(try Self.resume(folder), status: 65, saying: weights, "is not the file that the run began with")
+      try export(first)
+      try expectRefusalOfOtherLabels(by: folder, in: place)
+      let inputs = try files(folder + "/inputs.json")
+      try Data("{}".utf8).write(to: URL(fileURLWithPath: folder + "/inputs.json"))
+      expectOneLine(try Self.resume(folder), status: 65, saying: folder + "/inputs.json")
+      try inputs.write(to: URL(fileURLWithPath: folder + "/inputs.json"))
+      let finished = try Self.resume(folder)
+      #expect(finished.status == 0, "\(finished.error)")
+      try expectSame(finished.json(), folder, as: whole)
+    }
+
+    /// One label of Fashion-MNIST is another.
+    private func expectRefusalOfOtherLabels(by folder: String, in place: IDXFolder) throws {
       let data = try place.makeFolder("data")
       for name in ["train-images-idx3-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"] {
         try FileManager.default.createSymbolicLink(

@@ -25,6 +25,11 @@ public struct WeightsFile {
   /// - Throws: `EspalierError.input` where it is absent, damaged or of another kind.
   public init(path: String) throws { file = try SafetensorsFile(path: Checkpoint.file(at: path)) }
 
+  /// SHA-256 of the whole file.
+  ///
+  /// - Throws: `EspalierError.input` where it cannot be read.
+  package func sha256() throws -> String { try Checksums.digest(of: path) }
+
   /// Active connections of each of a model's weight layers. O(bytes) for a masked dense layer, O(1) for one in CSR.
   ///
   /// - Throws: `EspalierError.input` where a weight is missing, of another shape, or not finite.

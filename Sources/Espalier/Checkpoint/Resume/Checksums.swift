@@ -34,7 +34,8 @@ package enum Checksums {
     }
   }
 
-  private static func digest(of path: String) throws -> String {
+  /// - Throws: `EspalierError.input` for a file that is absent or cannot be read.
+  static func digest(of path: String) throws -> String {
     guard let handle = FileHandle(forReadingAtPath: path) else {
       throw EspalierError.input("\(path): cannot be read; the checkpoint is incomplete")
     }
