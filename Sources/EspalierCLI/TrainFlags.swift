@@ -4,6 +4,7 @@ import EspalierCore
 import EspalierData
 import EspalierTopology
 import Foundation
+import Foundation
 
 /// `train`'s flags as given; what is not given is nil until `resolve` settles it.
 struct TrainFlags: ParsableArguments {
@@ -100,11 +101,13 @@ struct TrainFlags: ParsableArguments {
     }
     if run.model == "mlp" { run.hidden = run.hidden ?? [512, 512] }
     run.dataset = dataset ?? run.dataset
-    run.dataDir = dataDir
+    // A comparison is found again by what was written, wherever that lies.
+    func place(_ path: String) -> String { isShared ? path : Self.absolute(path) }
+    run.dataDir = dataDir.map(place)
     let description = try known ?? DatasetCatalog.description(of: run.dataset, directory: dataDir)
     let spec = try ModelCatalog.spec(run.modelRequest(for: description))
     try resolveMethod(&run)
-    run.initialWeights = initialWeights
+    run.initialWeights = initialWeights.map(place)
     if !isShared { try refuseIdleFlags(run) }
     if let path = initialWeights, !run.method.isDense {
       run.sparsity = try WeightsFile(path: path).sparsity(of: spec, stated: sparsity)
@@ -114,8 +117,13 @@ struct TrainFlags: ParsableArguments {
     run.shuffle = shuffle
     run.seed = seed
     run.threads = threads ?? ComputeContext.processors
-    run.output = output
+    run.output = place(output)
     return run
+  }
+
+  /// A path that names the same place from any folder.
+  private static func absolute(_ path: String) -> String {
+    path.hasPrefix("/") ? path : FileManager.default.currentDirectoryPath + "/" + path
   }
 
   private func resolveMethod(_ run: inout RunConfiguration) throws {

@@ -55,6 +55,24 @@ extension CommandLineTests {
       #expect(try first.file("config.yaml") == second.file("config.yaml"))
     }
 
+    /// A run's configuration names the same places from any folder.
+    @Test func relativePlacesBecomeAbsolute() throws {
+      let place = try IDXFolder()
+      let first = try TrainedRun(Self.tiny, output: place.path)
+      let export = ["export", first.folder, "--format", "safetensors", "--output", place.path + "/weights"]
+      #expect(try RunProgram.espalier(export).status == 0)
+      try FileManager.default.createSymbolicLink(atPath: place.path + "/data", withDestinationPath: fashionMNIST)
+      let program = try RunProgram.espalier(
+        ["train", "--json", "--data-dir", "data", "--init", "weights", "--output", "runs"] + Self.tiny, in: place.path)
+      #expect(program.status == 0, "\(program.error)")
+      let folder = try #require(try program.json()["run"] as? String)
+      #expect(folder.hasPrefix(place.path + "/runs/"))
+      let configuration = try String(contentsOfFile: folder + "/config.yaml", encoding: .utf8)
+      for line in ["data-dir: \(place.path)/data", "init: \(place.path)/weights", "output: \(place.path)/runs"] {
+        #expect(configuration.contains(line + "\n"), "\(configuration)")
+      }
+    }
+
     /// What YAML would take for something else keeps its quotes.
     @Test func everyWordIsReadBackAsItIs() throws {
       let place = try IDXFolder()
