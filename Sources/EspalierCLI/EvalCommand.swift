@@ -9,7 +9,7 @@ struct EvalCommand: ParsableCommand {
     commandName: "eval", abstract: "Prints a checkpoint's accuracy and loss on the test set.")
 
   @Argument(help: "A run's folder, or a checkpoint in it.") var path: String
-  @Option(help: "The folder that holds the data set.") var dataDir: String?
+  @Option(help: "The folder that holds the data set; by default the run's, where it is there.") var dataDir: String?
   @Option(help: "Samples a batch; by default as in training.") var batchSize: Int?
   @Option(help: "Threads.") var threads: Int?
   @Flag(help: "Print the result as one JSON object.") var json = false
@@ -31,7 +31,7 @@ struct EvalCommand: ParsableCommand {
     let information = checkpoint.information
     let model = try checkpoint.loadModel(context: context)
     let loss = try Self.fitting(checkpointPath) {
-      let found = try TrainingSession.find(information.dataset, directory: dataDir)
+      let found = try TrainingSession.find(information.dataset, directory: dataDir ?? runsDataDir)
       let dataset = try Activity.during("reading data set \(information.dataset)") { try found.load() }
       let evaluator = try Evaluator(
         dataset: dataset, normalization: found.description.normalization, spec: checkpoint.spec,
@@ -60,6 +60,16 @@ struct EvalCommand: ParsableCommand {
       if let topFive = result.testTop5Accuracy { try Terminal.result(String(format: "top-5          %.4f", topFive)) }
       try Terminal.result("checkpoint     \(checkpointPath)")
     }
+  }
+
+  /// The data's folder of the run that `path` is, or is a checkpoint of.
+  private var runsDataDir: String? {
+    let checkpoint = URL(fileURLWithPath: path).resolvingSymlinksInPath()
+    let run = checkpoint.deletingLastPathComponent().deletingLastPathComponent().path
+    let settings = [path, run].lazy.compactMap { run in
+      (try? RunFolder.configuration(of: run)).flatMap { try? ResumeCommand.settings($0, of: run) }
+    }.first
+    return settings?.dataDir.flatMap { FileManager.default.fileExists(atPath: $0) ? $0 : nil }
   }
 
   /// Runs `body`; what a checkpoint's own words make wrong is the checkpoint's fault, not the caller's.

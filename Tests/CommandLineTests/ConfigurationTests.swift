@@ -73,6 +73,19 @@ extension CommandLineTests {
       }
     }
 
+    /// As in training. Under another name, so that no usual place has the data.
+    @Test func evaluationFindsTheRunsData() throws {
+      let place = try IDXFolder()
+      let run = try TrainedRun(
+        Self.tiny + ["--dataset", "mnist", "--data-dir", fashionMNIST], output: place.path + "/runs")
+      for path in ["", "/", "/checkpoints/step-00000012", "/checkpoints/step-00000012/"].map({ run.folder + $0 }) {
+        let program = try RunProgram.espalier(
+          ["eval", path, "--json"], environment: ["ESPALIER_DATA": "/nonexistent", "HOME": "/nonexistent"])
+        #expect(program.status == 0, "\(program.error)")
+        #expect(try program.json()["test_loss"] as? Double == run.result["test_loss"] as? Double)
+      }
+    }
+
     /// What YAML would take for something else keeps its quotes.
     @Test func everyWordIsReadBackAsItIs() throws {
       let place = try IDXFolder()
