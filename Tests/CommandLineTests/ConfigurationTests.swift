@@ -133,6 +133,23 @@ extension CommandLineTests {
         saying: "cifar10-resnet56-97", "did you mean 'cifar10-resnet56-9")
     }
 
+    /// A file behind a recipe wins over it, and a recipe behind a file over that.
+    @Test func filesAndRecipesCountInTheirOrder() throws {
+      let output = try IDXFolder()
+      let file = try write("lr: 0.05\nwidth: 0.25\nmax-steps: 1\nbatch-size: 8", in: output)
+      let orders = [
+        (["--preset", "fashion-mnist-vgg16-98", "--config", file], 0.05),
+        (["--config=\(file)", "--preset=fashion-mnist-vgg16-98", "--batch-size", "8"], 0.1),
+      ]
+      for (arguments, rate) in orders {
+        let program = try RunProgram.espalier(["train", "--dry-run", "--json"] + arguments)
+        #expect(program.status == 0, "\(program.error)")
+        let configuration = try #require(try program.json()["configuration"] as? [String: Any])
+        #expect(configuration["lr"] as? Double == rate && configuration["width"] as? Double == 0.25)
+        #expect(configuration["batch-size"] as? Int == 8)
+      }
+    }
+
     @Test func aDryRunTrainsNothing() throws {
       let output = try IDXFolder()
       let program = try RunProgram.espalier(

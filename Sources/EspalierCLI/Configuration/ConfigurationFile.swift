@@ -72,14 +72,17 @@ enum ConfigurationFile {
   }
 }
 
-/// Puts the flags of `--config` and `--preset` in front of those that were given, so that later ones win.
+/// Puts the flags of `--config` and `--preset`, in their order, in front of those that were given, so that later ones win.
 enum ArgumentExpansion {
   /// - Parameter arguments: the command line without the program's name.
   static func expand(_ arguments: [String]) throws -> [String] {
     guard let verb = arguments.first, ["train", "compare"].contains(verb) else { return arguments }
     var expanded: [String] = []
-    for (flag, expand) in [("--config", ConfigurationFile.arguments), ("--preset", Preset.arguments)] {
-      for value in values(of: flag, in: arguments) { expanded += try expand(value) }
+    for i in arguments.indices {
+      if let path = value(of: "--config", at: i, in: arguments) {
+        expanded += try ConfigurationFile.arguments(path: path)
+      }
+      if let name = value(of: "--preset", at: i, in: arguments) { expanded += try Preset.arguments(name: name) }
     }
     return [verb] + withoutContradictions(expanded, given: Array(arguments.dropFirst())) + arguments.dropFirst()
   }
@@ -97,9 +100,13 @@ enum ArgumentExpansion {
   }
 
   private static func values(of flag: String, in arguments: [String]) -> [String] {
-    arguments.indices.compactMap { i in
-      if arguments[i].hasPrefix(flag + "=") { return String(arguments[i].dropFirst(flag.count + 1)) }
-      return arguments[i] == flag && i + 1 < arguments.count ? arguments[i + 1] : nil
-    }
+    arguments.indices.compactMap { value(of: flag, at: $0, in: arguments) }
+  }
+
+  /// nil where the argument at a place is another.
+  private static func value(of flag: String, at place: Int, in arguments: [String]) -> String? {
+    let argument = arguments[place]
+    if argument.hasPrefix(flag + "=") { return String(argument.dropFirst(flag.count + 1)) }
+    return argument == flag && place + 1 < arguments.count ? arguments[place + 1] : nil
   }
 }
