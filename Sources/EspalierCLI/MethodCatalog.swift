@@ -33,6 +33,20 @@ extension RunConfiguration {
     var fixesScope: Bool {
       [.dsr, .deepr, .mest, .snfs, .granet, .topkast, .snfsDense].contains(self) || startScore != nil
     }
+
+    /// Settings that it has no use for. Those of the shared schedule are not among them: any method passes over what it does not need.
+    var idleKeys: Set<CodingKeys> {
+      var keys: Set<CodingKeys> = []
+      if !takesGuide { keys.insert(.guide) }
+      if self != .gse { keys.formUnion([.exactSubset, .extraBatches, .audit]) }
+      if isDense { keys.formUnion([.powerprop, .deepHoyer]) }
+      if fixesScope { keys.insert(.scope) }
+      if !takesInitialSparsity { keys.insert(.initialSparsity) }
+      if !takesBackwardSparsity { keys.insert(.backwardSparsity) }
+      if self != .gradual { keys.insert(.pruneSchedule) }
+      if self != .lottery { keys.formUnion([.rounds, .rewindStep]) }
+      return keys
+    }
   }
 
   /// The sparsity that a run begins with: GraNet's is lower than its final one.

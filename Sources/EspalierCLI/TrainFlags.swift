@@ -172,7 +172,8 @@ struct TrainFlags: ParsableArguments {
     run.updateUntil = updateUntil ?? run.updateUntil
   }
 
-  /// Refuses what the method would ignore. A run's config.yaml names the scope and the guide of every method, so their defaults pass.
+  /// Refuses a choice that the method could not heed. Defaults pass, and so do the numbers of the schedule that all methods share
+  /// (`--gamma`, `--alpha`, `--update-every`, `--update-until`) and `--update-mode`, so that one command line serves every method.
   private func refuseIdleFlags(_ run: RunConfiguration) throws {
     let (method, standard) = (run.method, RunConfiguration())
     if run.guide != standard.guide, !method.takesGuide {
@@ -232,15 +233,19 @@ struct TrainFlags: ParsableArguments {
 
   /// Clears the flags that the named method would ignore.
   mutating func clearIdleFlags(of name: String) {
-    guard let method = RunConfiguration.Method(rawValue: name) else { return }
-    if !method.takesGuide { guide = nil }
-    if method != .gse { (extraBatches, audit, exactSubset) = (nil, nil, nil) }
-    if method.isDense { (powerprop, deepHoyer) = (nil, nil) }
-    if method.fixesScope { scope = nil }
-    if !method.takesInitialSparsity { initialSparsity = nil }
-    if !method.takesBackwardSparsity { backwardSparsity = nil }
-    if method != .gradual { pruneSchedule = nil }
-    if method != .lottery { (rounds, rewindStep) = (nil, nil) }
+    let idle = RunConfiguration.Method(rawValue: name)?.idleKeys ?? []
+    if idle.contains(.guide) { guide = nil }
+    if idle.contains(.exactSubset) { exactSubset = nil }
+    if idle.contains(.extraBatches) { extraBatches = nil }
+    if idle.contains(.audit) { audit = nil }
+    if idle.contains(.powerprop) { powerprop = nil }
+    if idle.contains(.deepHoyer) { deepHoyer = nil }
+    if idle.contains(.scope) { scope = nil }
+    if idle.contains(.initialSparsity) { initialSparsity = nil }
+    if idle.contains(.backwardSparsity) { backwardSparsity = nil }
+    if idle.contains(.pruneSchedule) { pruneSchedule = nil }
+    if idle.contains(.rounds) { rounds = nil }
+    if idle.contains(.rewindStep) { rewindStep = nil }
   }
 
   private func resolveSchedule(_ run: inout RunConfiguration, samples: Int) throws {

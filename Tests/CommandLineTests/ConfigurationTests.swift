@@ -133,6 +133,26 @@ extension CommandLineTests {
         saying: "cifar10-resnet56-97", "did you mean 'cifar10-resnet56-9")
     }
 
+    /// What the new method or model has no use for is left out, though flags that were given would be refused.
+    @Test(arguments: [
+      (["--guide=grabo", "--audit=3", "--extra-batches=2", "--scope=global"], ["--method=snip"]),
+      (["--method=topkast", "--backward-sparsity=0.7"], ["--method=set"]),
+      (["--method=granet", "--initial-sparsity=0.3", "--powerprop=2"], ["--method=dense"]),
+      (["--method=lottery", "--rounds=3", "--rewind-step=1"], ["--method=gradual"]),
+      (["--method=gradual", "--prune-schedule=cosine", "--scope=global"], ["--method=mest"]),
+      (["--distribution=small-world", "--rewire=0.3"], ["--method=synflow"]),
+      (["--distribution=small-world", "--rewire=0.3"], ["--distribution=erk"]),
+      (["--schedule=step", "--milestones=1"], ["--schedule=cosine", "--optimizer=adamw", "--lr=0.001"]),
+      (["--width=0.25"], ["--model=vgg11-small", "--max-steps=1"]),
+    ])
+    func aFilesMethodAndModelCanBeChanged(_ before: [String], _ changes: [String]) throws {
+      let output = try IDXFolder()
+      let first = try TrainedRun(Self.tiny + before, output: output.path)
+      let second = try TrainedRun(["--config", first.folder + "/config.yaml"] + changes, output: output.path)
+      let text = String(decoding: try second.file("config.yaml"), as: UTF8.self)
+      for change in changes { #expect(text.contains(change.dropFirst(2).replacing("=", with: ": ") + "\n"), "\(text)") }
+    }
+
     /// A file behind a recipe wins over it, and a recipe behind a file over that.
     @Test func filesAndRecipesCountInTheirOrder() throws {
       let output = try IDXFolder()

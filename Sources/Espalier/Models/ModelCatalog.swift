@@ -35,6 +35,11 @@ public enum ModelCatalog {
     name == "simple-vit" || ImageNetResNet.names.contains(name) || VGG.imageNetNames.contains(name)
   }
 
+  /// Whether a model comes in several widths.
+  package static func takesWidth(_ name: String) -> Bool {
+    !ImageNetResNet.names.contains(name) && !VGG.imageNetNames.contains(name)
+  }
+
   /// - Throws: `EspalierError.usage` for an unknown name, a width or a hidden size that makes no model.
   public static func spec(_ request: Request) throws -> ModelSpec {
     guard request.width > 0, request.width.isFinite, request.width <= 1024 else {

@@ -1,3 +1,4 @@
+import Espalier
 import EspalierCore
 import Foundation
 import Yams
@@ -84,18 +85,36 @@ enum ArgumentExpansion {
       }
       if let name = value(of: "--preset", at: i, in: arguments) { expanded += try Preset.arguments(name: name) }
     }
-    return [verb] + withoutContradictions(expanded, given: Array(arguments.dropFirst())) + arguments.dropFirst()
+    return [verb] + withoutContradictions(expanded, given: Array(arguments.dropFirst()), verb: verb)
+      + arguments.dropFirst()
   }
 
-  /// A file has every setting, also those that the chosen optimizer or schedule does not take: only flags that were given contradict.
-  private static func withoutContradictions(_ expanded: [String], given: [String]) -> [String] {
-    let all = expanded + given
-    var kept = expanded
-    if values(of: "--optimizer", in: all).last == "adamw" { kept.removeAll { $0.hasPrefix("--momentum=") } }
-    if values(of: "--schedule", in: all).last == "cosine" {
-      kept.removeAll { $0.hasPrefix("--milestones=") }
-      if let flag = kept.firstIndex(of: "--milestones") { kept.removeSubrange(flag...flag + 1) }
+  /// A file has every setting, also those that the chosen method, model, optimizer or schedule does not take: only flags that were given
+  /// contradict.
+  private static func withoutContradictions(_ expanded: [String], given: [String], verb: String) -> [String] {
+    func last(_ key: RunConfiguration.CodingKeys) -> String? {
+      values(of: "--" + key.rawValue, in: expanded + given).last
     }
+    let standard = RunConfiguration()
+    // A comparison has several.
+    let method =
+      verb == "train" ? last(.method).map(RunConfiguration.Method.init(rawValue:)) ?? standard.method : nil
+    var idle = method?.idleKeys ?? []
+    let model = last(.model) ?? standard.model
+    if model != "mlp" { idle.insert(.hidden) }
+    if !ModelCatalog.takesWidth(model) { idle.insert(.width) }
+    let smallWorld = RunConfiguration.DistributionName.smallWorld.rawValue
+    if method?.choosesStart == true, last(.distribution) == smallWorld { idle.formUnion([.distribution, .rewire]) }
+    if last(.distribution) != smallWorld { idle.insert(.rewire) }
+    if last(.optimizer) == OptimizerKind.adamw.rawValue { idle.insert(.momentum) }
+    if last(.schedule) == ScheduleKind.cosine.rawValue { idle.insert(.milestones) }
+    return idle.reduce(expanded) { without("--" + $1.rawValue, $0) }
+  }
+
+  /// Arguments without a flag, whose value is in the same argument or, where it is empty, in the next one.
+  private static func without(_ flag: String, _ arguments: [String]) -> [String] {
+    var kept = arguments.filter { !$0.hasPrefix(flag + "=") }
+    while let place = kept.firstIndex(of: flag) { kept.removeSubrange(place...place + 1) }
     return kept
   }
 
