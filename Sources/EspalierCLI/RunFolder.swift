@@ -17,7 +17,7 @@ final class RunFolder {
   /// Time that this process took to write checkpoints.
   var checkpointSeconds = 0.0
 
-  /// Makes the folder and writes its configuration, first and atomically.
+  /// Makes the folder, which is there with its configuration or not at all.
   ///
   /// - Throws: `EspalierError.write` where that fails.
   init(_ configuration: RunConfiguration, inputs: RunInputs, context: ComputeContext) throws {
@@ -25,18 +25,23 @@ final class RunFolder {
     let id = UUID().uuidString.prefix(6).lowercased()
     let name = "\(configuration.model)-\(configuration.dataset)-\(configuration.method.rawValue)"
     path = "\(configuration.output)/\(name)-\(date)-\(id)"
+    let text = try configuration.yaml()
+    self.configuration = text
+    var held: RunLock?
     do {
-      try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    } catch {
-      throw EspalierError.write("\(path): cannot make the run's folder: \(error.reason); choose another --output")
+      try NewFolder.make(at: path) { folder in
+        held = try RunLock(folder)
+        try DurableFile.write(Data(text.utf8), to: folder + "/" + Self.configurationName)
+        try DurableFile.write(try JSONOutput.encode(inputs) + Data("\n".utf8), to: folder + "/" + RunInputs.fileName)
+      }
+      try? FolderSync.synchronize(configuration.output)
+    } catch let error as EspalierError where error.kind == .write {
+      throw EspalierError.write("\(error.message); choose another --output")
     }
-    lock = try RunLock(path)
-    self.configuration = try configuration.yaml()
-    try Self.writeAtomically(Data(self.configuration.utf8), to: path + "/" + Self.configurationName)
+    lock = try held ?? RunLock(path)
     metrics = try LineWriter(path: path + "/metrics.jsonl")
     topology = try LineWriter(path: path + "/topology.jsonl")
     log = try LineWriter(path: path + "/train.log")
-    try write(inputs, to: RunInputs.fileName)
     try write(RunEnvironment(context), to: "environment.json")
   }
 

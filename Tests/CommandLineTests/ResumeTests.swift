@@ -318,6 +318,18 @@ extension CommandLineTests {
       #expect(!again.error.contains("--output"))
     }
 
+    /// On a disk without room for the configuration no folder is left; else it is there from the first moment on.
+    @Test func noRunIsWithoutItsConfiguration() throws {
+      let place = try IDXFolder()
+      let script = "ulimit -f 0; trap '' XFSZ; exec \"$0\" train --output \"$1\" --model mlp --hidden 8 --max-steps 1"
+      let program = try RunProgram.tool(
+        ["bash", "-c", "(\(script)) 2> >(cat >&2)", KilledRun.path(), place.path + "/runs"])
+      #expect(program.status == 74, "\(program.error)")
+      #expect(program.errorLines.last?.contains("\(place.path)/runs/mlp-") == true, "\(program.error)")
+      #expect(program.errorLines.last?.contains("/config.yaml: cannot be written") == true, "\(program.error)")
+      #expect(try FileManager.default.contentsOfDirectory(atPath: place.path + "/runs").isEmpty)
+    }
+
     @Test func verifyingLeavesTheRunAsItIs() throws {
       let place = try IDXFolder()
       let folder = try interrupted(place.path)
@@ -365,7 +377,10 @@ enum KilledRun {
   /// The one run's folder in an output folder, once its configuration is written.
   static func folder(in output: String) -> String? {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: output)) ?? []
-    guard let name = names.first, FileManager.default.fileExists(atPath: "\(output)/\(name)/config.yaml") else {
+    // A hidden folder is one that was not whole yet.
+    guard let name = names.first(where: { !$0.hasPrefix(".") }),
+      FileManager.default.fileExists(atPath: "\(output)/\(name)/config.yaml")
+    else {
       return nil
     }
     return output + "/" + name

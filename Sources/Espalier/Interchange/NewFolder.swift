@@ -2,14 +2,14 @@ import EspalierCore
 import Foundation
 
 /// Folders that appear under their name whole or not at all.
-enum NewFolder {
+package enum NewFolder {
   /// Makes the folder `path`: `fill` writes its files under a temporary name, which is then changed.
   ///
   /// - Parameter temporary: an existing or new folder on the same file system for the temporary name; `path`'s own by default.
   /// - Throws: `EspalierError.write` that names `path`, also where it is there already and not empty; what `fill` throws.
-  static func make(at path: String, temporaryIn temporary: String? = nil, _ fill: (_ folder: String) throws -> Void)
-    throws
-  {
+  package static func make(
+    at path: String, temporaryIn temporary: String? = nil, _ fill: (_ folder: String) throws -> Void
+  ) throws {
     let files = FileManager.default
     let target = URL(fileURLWithPath: path).path
     let parent = (target as NSString).deletingLastPathComponent

@@ -210,9 +210,9 @@ extension CheckpointStore {
 }
 
 /// Makes names durable.
-enum FolderSync {
+package enum FolderSync {
   /// Returns when the names in a folder are on disk.
-  static func synchronize(_ path: String) throws {
+  package static func synchronize(_ path: String) throws {
     let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else { throw EspalierError.write("\(path): cannot be opened: \(lastReason)") }
     defer { close(descriptor) }

@@ -53,9 +53,9 @@ package enum Checksums {
 }
 
 /// Small files that are on disk when their writer returns.
-enum DurableFile {
+package enum DurableFile {
   /// - Throws: `EspalierError.write`.
-  static func write(_ data: Data, to path: String) throws {
+  package static func write(_ data: Data, to path: String) throws {
     func failure() -> EspalierError { .write("\(path): cannot be written: \(FolderSync.lastReason)") }
     let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o666)
     guard descriptor >= 0 else { throw failure() }
