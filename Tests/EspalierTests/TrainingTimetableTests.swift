@@ -56,6 +56,9 @@ import Testing
     #expect(timetable.horizon == 4680)
     #expect(timetable.learningRate.decay == .milestones([1872, 2808]))
     #expect(try timetable.updates(interval: nil, until: 0.75, alpha: 0.2).end == 3510)
+    let alone = try TrainingTimetable(TrainingOptions(maxSteps: 1000), trainingSamples: 60_000)
+    #expect(alone.steps == 1000 && alone.horizon == 1000)
+    #expect(TrainingOptions().epochs == 10 && TrainingOptions(epochs: 3, maxSteps: 5).epochs == 3)
     let longer = try TrainingTimetable(TrainingOptions(epochs: 1, maxSteps: 1000), trainingSamples: 60_000)
     #expect(longer.steps == 468)
   }

@@ -70,8 +70,10 @@ public struct TrainingOptions: Sendable, Hashable {
   public var logEvery: Int?
 
   /// The defaults of the command line, but for the learning rate, which there follows from the model.
-  public init(epochs: Int? = 10, maxSteps: Int? = nil) {
-    self.epochs = epochs
+  ///
+  /// Without either, 10 epochs; `maxSteps` alone is also what the schedules stretch over.
+  public init(epochs: Int? = nil, maxSteps: Int? = nil) {
+    self.epochs = epochs ?? (maxSteps == nil ? 10 : nil)
     self.maxSteps = maxSteps
   }
 
