@@ -5,25 +5,24 @@ import Foundation
 
 /// Where a RUN|CHECKPOINT argument points.
 enum CheckpointLocation {
-  /// The newest checkpoint of a run's folder, whole or not, or `path` itself.
+  /// The newest checkpoint of a run's folder that is whole, or `path` itself once its checksums, where it has some, have been
+  /// compared.
   ///
-  /// - Throws: `EspalierError.input` for a run without checkpoints.
-  static func resolve(_ path: String) throws -> String {
-    guard let store = store(path) else { return path }
-    guard let newest = store.steps.last else { throw none(in: store) }
-    return store.path(step: newest)
+  /// - Throws: as `resolve`; `EspalierError.input` for a damaged checkpoint.
+  static func verified(_ path: String) throws -> String {
+    let place = try resolve(path)
+    if place == path { try CheckpointStore.verify(path) }
+    return place
   }
 
-  /// The newest checkpoint of a run's folder that is whole, or `path` itself once its checksums, where it has some, have been
-  /// compared. Tells of each damaged one that is passed over.
+  /// The newest checkpoint of a run's folder that is whole, or `path` itself. Tells of each damaged one that is passed over.
   ///
-  /// - Throws: `EspalierError.input` for a run without a checkpoint that is whole, and for a damaged checkpoint.
-  static func verified(_ path: String) throws -> String {
-    guard let store = store(path) else {
-      try CheckpointStore.verify(path)
-      return path
+  /// - Throws: `EspalierError.input` for a run without a checkpoint that is whole.
+  static func resolve(_ path: String) throws -> String {
+    guard let store = store(path) else { return path }
+    guard !store.steps.isEmpty else {
+      throw EspalierError.input("\(path): has no checkpoint yet; go on with the run: espalier resume \(path)")
     }
-    guard !store.steps.isEmpty else { throw none(in: store) }
     var reasons: [String] = []
     guard let newest = store.newest(onDamage: { reasons.append($1) }) else {
       throw EspalierError.input("\(reasons.first ?? store.run); no other checkpoint is whole")
@@ -34,11 +33,10 @@ enum CheckpointLocation {
 
   /// The checkpoints of the run that `path` is the folder of; nil where it is none.
   private static func store(_ path: String) -> CheckpointStore? {
-    FileManager.default.fileExists(atPath: path + "/checkpoints") ? CheckpointStore(run: path) : nil
-  }
-
-  private static func none(in store: CheckpointStore) -> EspalierError {
-    .input("\(store.run)/checkpoints: holds no checkpoint; train to the end first")
+    let isRuns = ["checkpoints", "config.yaml"].contains {
+      FileManager.default.fileExists(atPath: path + "/" + $0)
+    }
+    return isRuns ? CheckpointStore(run: path) : nil
   }
 }
 

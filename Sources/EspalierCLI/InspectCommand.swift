@@ -7,7 +7,7 @@ struct InspectCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "inspect", abstract: "Shows what a checkpoint or a safetensors file holds, without loading its data.")
 
-  @Argument(help: "A run's folder (its newest checkpoint), a checkpoint, or a safetensors file.") var path: String
+  @Argument(help: "A run's folder (its newest whole checkpoint), a checkpoint, or a safetensors file.") var path: String
   @Flag(help: "Print the result as one JSON object.") var json = false
 
   func run() throws {

@@ -76,7 +76,7 @@ final class RunFolder {
   /// The bytes of a finished run's result; nil where it is not finished.
   static func result(of path: String) -> Data? {
     guard let data = FileManager.default.contents(atPath: path + "/result.json"),
-      (try? JSONSerialization.jsonObject(with: data)) is [String: Any]
+      (try? JSONOutput.decode(RunResult.self, from: data)) != nil
     else { return nil }
     return data
   }

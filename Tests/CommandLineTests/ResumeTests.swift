@@ -196,6 +196,9 @@ extension CommandLineTests {
       #expect(
         verdict.errorLines.first?.hasPrefix("espalier: warning: a damaged checkpoint is skipped: ") == true
           && verdict.error.contains(names[1]))
+      let contents = try RunProgram.espalier(["inspect", folder, "--json"])
+      #expect(contents.status == 0 && contents.errorLines.first == verdict.errorLines.first, "\(contents.error)")
+      #expect(try contents.json()["step"] as? Int == Int(names[0].dropFirst(5)))
       expectOneLine(
         try .espalier(["eval", "\(folder)/checkpoints/\(names[1])"]), status: 65, saying: names[1],
         "training.safetensors", "damaged")
@@ -316,6 +319,27 @@ extension CommandLineTests {
       #expect(again.status == 0 && again.output == program.output, "\(again.error)")
       #expect(again.error.contains("espalier: warning: no report: \(report)"), "\(again.error)")
       #expect(!again.error.contains("--output"))
+    }
+
+    /// A result is one that has what a result has.
+    @Test func anEmptyResultIsNone() throws {
+      let place = try IDXFolder()
+      let whole = try TrainedRun(Self.tiny, output: place.path)
+      for text in ["{}", "", "{\"model\": \"mlp\"}"] {
+        try text.write(toFile: whole.folder + "/result.json", atomically: true, encoding: .utf8)
+        let program = try Self.resume(whole.folder)
+        #expect(program.status == 0, "\(program.error)")
+        #expect(try program.json()["weights_sha256"] as? String == whole.hash)
+      }
+    }
+
+    @Test func aRunWithoutACheckpointIsCalledSo() throws {
+      let place = try IDXFolder()
+      try place.write([UInt8]("model: mlp\n".utf8), to: "config.yaml")
+      let export = ["export", place.path, "--format", "npz", "--output", place.path + "/x"]
+      for arguments in [["eval", place.path], ["inspect", place.path], export] {
+        expectOneLine(try .espalier(arguments), status: 65, saying: place.path + ": has no checkpoint yet")
+      }
     }
 
     /// On a disk without room for the configuration no folder is left; else it is there from the first moment on.
