@@ -42,10 +42,12 @@ struct EvalCommand: ParsableCommand {
       }
       line.close()
       for line in dataset.damageLines { Terminal.note(line) }
+      guard loss.total.isFinite else {
+        let place = evaluator.brokenPlace(in: model).map { ": \($0) is not finite" } ?? ""
+        throw EspalierError.diverged(
+          "\(checkpointPath): the test loss is \(loss.words)\(place); the weights are not usable")
+      }
       return loss
-    }
-    guard loss.total.isFinite else {
-      throw EspalierError.diverged("\(checkpointPath): the test loss is \(loss.mean); the weights are not usable")
     }
     let result = Result(
       checkpoint: checkpointPath, model: information.model.name, dataset: information.dataset,

@@ -112,7 +112,7 @@ struct Scoring {
           logits.value, labels: $0, labelSmoothing: Float(batches.options.labelSmoothing), gradient: delta)
       }
       guard loss.total.isFinite else {
-        throw EspalierError.diverged("scores: the loss of the initial weights is \(loss.mean); try another --seed")
+        throw EspalierError.diverged("scores: the loss of the initial weights is \(loss.words); try another --seed")
       }
       try tape.backward(from: logits, gradient: delta)
       samples += batch.labels.count

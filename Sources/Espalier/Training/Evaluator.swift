@@ -77,4 +77,16 @@ public struct Evaluator {
     return LossResult(
       total: total, correct: correct, samples: samples, correctInTopFive: countsTopFive ? inTopFive : nil)
   }
+
+  /// What of a model with a loss that is not finite is not finite either, in words: the first piece of its state, else the first output
+  /// for the first batch that makes one.
+  package func brokenPlace(in model: Model) -> String? {
+    if let name = model.firstBrokenTensor(context) { return name }
+    let order = SampleOrder(count: loader.split.count, epoch: 0, shuffled: false, random: CounterRandom(seed: 0))
+    var batches = loader.batches(in: order, size: batchSize, dropLast: false)
+    while let batch = try? batches.next() {
+      if let place = model.firstBrokenOutput(batch, on: Tape(context: context, mode: .evaluation)) { return place }
+    }
+    return nil
+  }
 }

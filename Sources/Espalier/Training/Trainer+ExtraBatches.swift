@@ -38,7 +38,7 @@ extension Trainer {
     }
     guard loss.total.isFinite else {
       throw EspalierError.diverged(
-        "diverged at step \(step + 1): the loss of an extra batch is \(loss.mean); try a lower learning rate")
+        "diverged at step \(step + 1): the loss of an extra batch is \(loss.words); try a lower learning rate")
     }
     try tape.backward(from: logits, gradient: delta)
     flops.countExtraBatch(exploredFlops: update.exploredFlops - before)

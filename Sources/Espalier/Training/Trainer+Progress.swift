@@ -48,4 +48,20 @@ extension Model {
       }
     }?.name
   }
+
+  /// The first output, in words, that holds a number that is not finite, where the layers run one by one.
+  func firstBrokenOutput(_ batch: Batch, on tape: Tape) -> String? {
+    var x = Variable(batch.images)
+    for (index, layer) in layers.enumerated() {
+      guard let y = try? layer(x, on: tape) else { return nil }
+      if !y.value.buffer.allSatisfy(\.isFinite) {
+        let name = layer.parameters.first.map {
+          String($0.name.prefix(upTo: $0.name.lastIndex(of: ".") ?? $0.name.endIndex))
+        }
+        return "the output of \(name.map { "layer \($0)" } ?? "layer number \(index + 1)")"
+      }
+      x = y
+    }
+    return nil
+  }
 }

@@ -60,7 +60,7 @@ extension Trainer {
     }
     guard loss.total.isFinite else {
       throw EspalierError.diverged(
-        "diverged at step \(step + 1): the loss is \(loss.mean)\(brokenPlace(batch, step: step, part: part)); try a lower learning rate"
+        "diverged at step \(step + 1): the loss is \(loss.words)\(brokenPlace(batch, step: step, part: part)); try a lower learning rate"
       )
     }
     let update = part == options.accumulate - 1 ? topology?.begin(step: step, on: tape) : nil
@@ -101,20 +101,9 @@ extension Trainer {
   ///
   /// Runs the batch once more, layer by layer; the run has ended, so that it does not matter that running statistics move.
   private func brokenPlace(_ batch: Batch, step: Int, part: Int) -> String {
-    if let name = model.firstBrokenTensor(context) { return ": \(name) is not finite" }
-    let tape = makeTape(step: step, part: part)
-    var x = Variable(batch.images)
-    for (index, layer) in model.layers.enumerated() {
-      guard let y = try? layer(x, on: tape) else { break }
-      if !y.value.buffer.allSatisfy(\.isFinite) {
-        let name = layer.parameters.first.map {
-          String($0.name.prefix(upTo: $0.name.lastIndex(of: ".") ?? $0.name.endIndex))
-        }
-        return ": the output of \(name.map { "layer \($0)" } ?? "layer number \(index + 1)") is not finite"
-      }
-      x = y
-    }
-    return ""
+    let place =
+      model.firstBrokenTensor(context) ?? model.firstBrokenOutput(batch, on: makeTape(step: step, part: part))
+    return place.map { ": \($0) is not finite" } ?? ""
   }
 }
 

@@ -159,9 +159,11 @@ public final class Trainer {
     guard let test = try evaluator.evaluate(model, while: goesOn) else { return false }
     let validation = try validator?.evaluate(model, while: goesOn)
     if validator != nil, validation == nil { return false }
-    for (name, loss) in [("test", test), ("validation", validation)] where loss?.total.isFinite == false {
+    for (name, loss, part) in [("test", test, evaluator), ("validation", validation, validator)] {
+      guard let loss, let part, !loss.total.isFinite else { continue }
+      let place = part.brokenPlace(in: model).map { ": \($0) is not finite" } ?? ""
       throw EspalierError.diverged(
-        "diverged by step \(progress.step), the end of epoch \(epoch + 1): the \(name) loss is \(loss?.mean ?? .nan)\(model.firstBrokenTensor(context).map { ": \($0) is not finite" } ?? ""); try a lower learning rate"
+        "diverged by step \(progress.step), the end of epoch \(epoch + 1): the \(name) loss is \(loss.words)\(place); try a lower learning rate"
       )
     }
     soundStep = progress.step

@@ -21,6 +21,8 @@ public struct LossResult: Sendable {
 
   /// Mean of the samples' losses.
   public var mean: Double { total / Double(samples) }
+  /// The mean loss in words: a number that is none has no sign.
+  package var words: String { mean.isNaN ? "nan" : "\(mean)" }
   /// Top-1, as a fraction.
   public var accuracy: Double { Double(correct) / Double(samples) }
   /// Top-5, as a fraction, where it was counted.
