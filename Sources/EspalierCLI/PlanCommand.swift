@@ -13,6 +13,7 @@ struct PlanCommand: ParsableCommand {
   @Option(help: "mlp only: units of the hidden layers, e.g. 512,512.") var hidden: String?
   @Option(help: "The data set, whose files are not needed; by default imagenet for models made for it.") var dataset:
     String?
+  @Option(help: "folder and npy only: the data set's folder, for the sizes of its images.") var dataDir: String?
   @Option(help: "Fraction of weights that do not exist: 0 <= s < 1.") var sparsity: Double?
   @Option(help: "How layers share the connections: erdos-renyi, erk or uniform.") var distribution: String?
   @Option(help: "Samples a step.") var batchSize: Int?
@@ -35,10 +36,12 @@ struct PlanCommand: ParsableCommand {
     func flag(_ name: String, _ value: Any?) -> [String] { value.map { ["--\(name)=\($0)"] } ?? [] }
     let arguments =
       flag("model", model) + flag("width", width) + flag("hidden", hidden) + flag("dataset", dataset)
+      + flag("data-dir", dataDir)
       + flag("sparsity", sparsity) + flag("distribution", distribution) + flag("batch-size", batchSize)
       + flag("threads", threads)
     let flags = try TrainFlags.parse(arguments)
-    return try flags.resolve(for: try DatasetCatalog.plannable(flags.dataset ?? RunConfiguration().dataset))
+    return try flags.resolve(
+      for: try DatasetCatalog.plannable(flags.dataset ?? RunConfiguration().dataset, directory: dataDir))
   }
 }
 

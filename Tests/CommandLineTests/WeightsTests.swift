@@ -90,6 +90,7 @@ extension CommandLineTests {
       let data = ["import", Self.fixture, "--output", path("c"), "--data-dir", path("own")] + Self.model
       try refuse(data, 64, saying: "data-dir", "--dataset")
       try refuse(data + ["--dataset", "npy"], 65, saying: "x_train.npy")
+      try refuse(["plan", "--dataset", "npy", "--data-dir", place.path], 65, saying: "x_train.npy", place.path)
     }
 
     @Test func batchesDoNotMatter() throws {
