@@ -19,7 +19,8 @@ extension RefusedArguments {
   /// Usage errors of all kinds.
   static let all = [
     RefusedArguments("train --sparsity 1", "sparsity"), RefusedArguments("train --sparsity 1.5", "sparsity"),
-    RefusedArguments("train --sparsity -0.1", "sparsity"), RefusedArguments("train --sparsity=-0.1", "sparsity: -0.1"),
+    RefusedArguments("train --sparsity -0.1", "sparsity: -0.1 is out of range"),
+    RefusedArguments("train --sparsity=-0.1", "sparsity: -0.1"),
     RefusedArguments("train --sparsity nan", "sparsity"), RefusedArguments("train --sparsity high", "sparsity", "high"),
     RefusedArguments("train --model mlp --hidden 4 --sparsity 0.9999", "sparsity"),
     RefusedArguments("train --model vgg16-smal", "vgg16-smal", "vgg16-small"),
@@ -101,7 +102,7 @@ extension RefusedArguments {
     RefusedArguments("train --alpha 0", "alpha"), RefusedArguments("train --alpha 2", "alpha"),
     RefusedArguments("train --gamma 0", "gamma"),
     RefusedArguments("train --gamma inf", "gamma"), RefusedArguments("train --gamma 1e300", "gamma"),
-    RefusedArguments("train --method static --gamma inf", "gamma"), RefusedArguments("train --lr -1", "lr"),
+    RefusedArguments("train --method static --gamma inf", "gamma"), RefusedArguments("train --lr -1", "lr: -1"),
     RefusedArguments("train --lr=-1", "lr: -1"),
     RefusedArguments("train --lr 0", "lr"), RefusedArguments("train --lr inf", "lr"),
     RefusedArguments("train --momentum 1", "momentum"),
@@ -110,7 +111,8 @@ extension RefusedArguments {
     RefusedArguments("train --warmup-epochs=-1", "warmup-epochs"),
     RefusedArguments("train --milestones 80,", "milestones"),
     RefusedArguments("train --milestones 1,nan", "milestones"), RefusedArguments("train --log-every 0", "log-every"),
-    RefusedArguments("train --seed=-1", "seed"), RefusedArguments("train --spasity 0.9", "--spasity", "--sparsity"),
+    RefusedArguments("train --seed=-1", "seed"), RefusedArguments("train --seed -1", "'-1'", "seed"),
+    RefusedArguments("train --spasity 0.9", "--spasity", "--sparsity"),
     RefusedArguments("train --sparsity", "sparsity"), RefusedArguments("train surplus", "surplus"),
     RefusedArguments("trian", "trian"),
     RefusedArguments("--verbosity", "--verbosity"), RefusedArguments("eval", "path"), RefusedArguments("eval a b", "b"),

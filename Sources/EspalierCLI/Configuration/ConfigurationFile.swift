@@ -77,6 +77,7 @@ enum ConfigurationFile {
 enum ArgumentExpansion {
   /// - Parameter arguments: the command line without the program's name.
   static func expand(_ arguments: [String]) throws -> [String] {
+    let arguments = joiningNegativeNumbers(arguments)
     guard let verb = arguments.first, ["train", "compare"].contains(verb) else { return arguments }
     var expanded: [String] = []
     for i in arguments.indices {
@@ -116,6 +117,18 @@ enum ArgumentExpansion {
     var kept = arguments.filter { !$0.hasPrefix(flag + "=") }
     while let place = kept.firstIndex(of: flag) { kept.removeSubrange(place...place + 1) }
     return kept
+  }
+
+  /// The parser takes what begins with a hyphen for a flag, and a flag's negative number for a missing one.
+  private static func joiningNegativeNumbers(_ arguments: [String]) -> [String] {
+    arguments.reduce(into: []) { joined, argument in
+      if argument.prefixMatch(of: #/-[0-9.]/#) != nil, let flag = joined.last, flag.hasPrefix("--"), !flag.contains("=")
+      {
+        joined[joined.count - 1] = "\(flag)=\(argument)"
+      } else {
+        joined.append(argument)
+      }
+    }
   }
 
   private static func values(of flag: String, in arguments: [String]) -> [String] {
