@@ -19,11 +19,12 @@ struct EspalierCommand: ParsableCommand {
     // A parent may have had signals ignored, which programs inherit; and a closed pipe is an error like others, not the end.
     for number in [SIGINT, SIGTERM, SIGUSR1] { signal(number, SIG_DFL) }
     signal(SIGPIPE, SIG_IGN)
+    let arguments = Array(CommandLine.arguments.dropFirst())
     do {
-      var command = try parseAsRoot(try ArgumentExpansion.expand(Array(CommandLine.arguments.dropFirst())))
+      var command = try parseAsRoot(try ArgumentExpansion.expand(arguments))
       try command.run()
     } catch let error as EspalierError {
-      Terminal.error(error.message)
+      Terminal.error(ArgumentExpansion.place(of: error, in: arguments) + error.message)
       Foundation.exit(error.exitCode)
     } catch let stopped as StoppedRun {
       Terminal.error(stopped.error.message)

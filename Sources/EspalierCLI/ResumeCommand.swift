@@ -105,12 +105,15 @@ struct ResumeCommand: ParsableCommand {
 
   /// The settings that a run's config.yaml holds.
   static func settings(_ text: String, of path: String) throws -> RunConfiguration {
+    try ConfigurationFile.checkKeys(of: text, path: path)
     do {
       let settings = try YAMLDecoder().decode(RunConfiguration.self, from: text)
       try blaming(path) { try settings.validateCheckpoints() }
       return settings
     } catch let error as EspalierError {
       throw error
+    } catch let error as DecodingError where error.key != nil {
+      throw EspalierError.input("\(path)\(error.place(in: text)): \(error.words); put back what train wrote there")
     } catch {
       let reason = "\(error)".split(whereSeparator: \.isNewline).joined(separator: " ")
       throw EspalierError.input("\(path): is no configuration of a run: \(reason)")
@@ -132,5 +135,26 @@ struct ResumeCommand: ParsableCommand {
       throw EspalierError.input(
         "\(path)/config.yaml: differs from the settings in the run's checkpoint; put them back, or train anew")
     }
+  }
+}
+
+extension DecodingError {
+  /// The key of the configuration that is wrong or missing.
+  fileprivate var key: String? {
+    switch self {
+    case .keyNotFound(let key, _): key.stringValue
+    case .typeMismatch(_, let context), .valueNotFound(_, let context), .dataCorrupted(let context):
+      context.codingPath.first?.stringValue
+    @unknown default: nil
+    }
+  }
+
+  fileprivate var words: String {
+    guard case .keyNotFound(let key, _) = self else { return "\(key ?? "it") has a value that it cannot have" }
+    return "\(key.stringValue) is missing"
+  }
+
+  fileprivate func place(in yaml: String) -> String {
+    key.flatMap { ConfigurationFile.line(of: $0, yaml: yaml) }.map { ", line \($0)" } ?? ""
   }
 }

@@ -40,7 +40,7 @@ public enum DatasetCatalog {
   public static func published(_ name: String) throws -> DatasetDescription {
     if let found = descriptions.first(where: { $0.name == name }) { return found }
     let suggestion = EspalierError.nearest(to: name, among: names).map { "; did you mean '\($0)'?" } ?? ""
-    throw EspalierError.usage("unknown data set '\(name)'; known: \(names.joined(separator: ", "))\(suggestion)")
+    throw EspalierError.usage("dataset: '\(name)' is unknown; known: \(names.joined(separator: ", "))\(suggestion)")
   }
 
   /// The folders in which `description` is looked for, in order.

@@ -39,7 +39,7 @@ import Testing
     let text = message(of: .usage) { _ = try DatasetCatalog.inspect(name: "qwertyuiop") }
     #expect(
       text
-        == "unknown data set 'qwertyuiop'; known: fashion-mnist, mnist, cifar10, cifar100, imagenet, folder, npy, synthetic"
+        == "dataset: 'qwertyuiop' is unknown; known: fashion-mnist, mnist, cifar10, cifar100, imagenet, folder, npy, synthetic"
     )
   }
 

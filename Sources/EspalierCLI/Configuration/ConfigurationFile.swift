@@ -40,6 +40,28 @@ enum ConfigurationFile {
     }
   }
 
+  /// The line of a key; nil where the file, which has been read before, does not have it.
+  static func line(of key: String, path: String) -> Int? {
+    FileManager.default.contents(atPath: path).flatMap { line(of: key, yaml: String(decoding: $0, as: UTF8.self)) }
+  }
+
+  static func line(of key: String, yaml: String) -> Int? {
+    (try? Yams.compose(yaml: yaml))?.mapping?.first { $0.key.string == key }?.key.mark?.line
+  }
+
+  /// Makes sure that a run's configuration has no keys but the known ones.
+  ///
+  /// - Throws: `EspalierError.input` that names the first unknown one.
+  static func checkKeys(of yaml: String, path: String) throws {
+    for (key, _) in (try? Yams.compose(yaml: yaml))?.mapping ?? [:] {
+      do {
+        _ = try known(key, path: path)
+      } catch let error as EspalierError {
+        throw EspalierError.input(error.message)
+      }
+    }
+  }
+
   private static func known(_ node: Node, path: String) throws -> RunConfiguration.CodingKeys {
     let name = node.string ?? "(not a word)"
     if let key = RunConfiguration.CodingKeys(rawValue: name) { return key }
@@ -88,6 +110,16 @@ enum ArgumentExpansion {
     }
     return [verb] + withoutContradictions(expanded, given: Array(arguments.dropFirst()), verb: verb)
       + arguments.dropFirst()
+  }
+
+  /// Where the value that an error begins with comes from, in words that go before it; empty where it is not from a file.
+  static func place(of error: EspalierError, in arguments: [String]) -> String {
+    let key = String(error.message.prefix { $0 != ":" })
+    let isGiven = arguments.contains { ["--", "--no-"].map { $0 + key }.contains($0.prefix { $0 != "=" }) }
+    guard error.kind == .usage, !isGiven, RunConfiguration.CodingKeys(rawValue: key) != nil else { return "" }
+    return values(of: "--config", in: arguments).reversed().lazy.compactMap { path in
+      ConfigurationFile.line(of: key, path: path).map { "\(path), line \($0): " }
+    }.first ?? ""
   }
 
   /// A file has every setting, also those that the chosen method, model, optimizer or schedule does not take: only flags that were given
