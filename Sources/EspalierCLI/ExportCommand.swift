@@ -35,6 +35,7 @@ struct ExportCommand: ParsableCommand {
       throw EspalierError.usage("sparse-initializers: goes with sparse weights, \(place) has dense ones; leave it out")
     }
     let model = try checkpoint.loadModel(context: ComputeContext(threads: 1))
+    try makeParents()
     switch format {
     case .safetensors where maskedDense:
       try model.writeSafetensors(to: output, layout: .maskedDense, metadata: Self.pyTorch(checkpoint.information))
@@ -56,6 +57,16 @@ struct ExportCommand: ParsableCommand {
       sparseInitializers: sparseInitializers, nnz: model.connectionCounts.reduce(0, +), lostZeros: lost)
     guard !json else { return try Terminal.json(result) }
     try Terminal.result("\(result.nnz) weights of \(result.model) in \(output)")
+  }
+
+  /// Makes the folders that the output is to lie in.
+  private func makeParents() throws {
+    let parent = (URL(fileURLWithPath: output).path as NSString).deletingLastPathComponent
+    do {
+      try FileManager.default.createDirectory(atPath: parent, withIntermediateDirectories: true)
+    } catch {
+      throw EspalierError.write("\(output): its folder cannot be made: \(error.reason)")
+    }
   }
 
   private func chosenFormat() throws -> Format {

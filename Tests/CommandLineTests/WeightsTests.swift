@@ -222,6 +222,12 @@ extension CommandLineTests {
       #expect(!FileManager.default.fileExists(atPath: path("r")))
     }
 
+    @Test(arguments: ["safetensors", "npz", "onnx"])
+    func foldersOfExportsAreMade(_ format: String) throws {
+      try run(["export", Self.fixture, "--format", format, "--output", path("new/folders/\(format)")])
+      #expect(FileManager.default.fileExists(atPath: path("new/folders/\(format)")))
+    }
+
     @Test func placesThatTakeNoFiles() throws {
       let input = try images()
       for output in [place.path, input + "/below", "/proc/below"] {
