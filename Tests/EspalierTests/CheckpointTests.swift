@@ -62,6 +62,25 @@ import Testing
     #expect(Double(loss.correct) / Double(loss.samples) == result.testAccuracy)
   }
 
+  /// A matrix's shape for CSR, and beside it that of the layer in PyTorch, which weights of before had not.
+  @Test func convolutionsAreStoredWithBothShapes() throws {
+    let run = try TrainingSetup.convolutional().make()
+    let folder = try SafetensorsFolder()
+    try run.model.writeSafetensors(to: folder.file())
+    try Checkpoint.save(run.model, CheckpointFixture.information(), to: folder.path + "/c")
+    for path in [folder.file(), folder.path + "/c/model.safetensors"] {
+      let metadata = try SafetensorsFile(path: path).metadata
+      #expect(metadata["conv1.weight.shape"] == "[8, 9]")
+      #expect(metadata["conv1.weight.dense_shape"] == "[8, 1, 3, 3]")
+      #expect(metadata["conv2.weight.dense_shape"] == "[16, 8, 3, 3]")
+      #expect(metadata["linear1.weight.shape"] != nil && metadata["linear1.weight.dense_shape"] == nil)
+    }
+    let again = try Model(run.model.spec, weights: WeightsFile(path: folder.file()), context: run.context)
+    #expect(again.weightsSHA256 == run.model.weightsSHA256)
+    try run.model.writeSafetensors(to: folder.file(), layout: .maskedDense)
+    #expect(try SafetensorsFile(path: folder.file()).metadata.isEmpty)
+  }
+
   @Test func sparseLayersAreStoredSparse() throws {
     let fixture = try CheckpointFixture()
     let weights = [("layers.0", 784, 24), ("layers.2", 24, 16), ("layers.4", 16, 10)].map { $0.0 + ".weight" }

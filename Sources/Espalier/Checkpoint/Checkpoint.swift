@@ -127,7 +127,7 @@ public struct Checkpoint {
   public static func save(
     _ model: Model, _ information: Information, to folder: String, temporary: String? = nil
   ) throws {
-    var metadata = information.metadata
+    var metadata = information.metadata.merging(model.denseShapes) { given, _ in given }
     let entries = model.state.flatMap { $0.safetensors(metadata: &metadata) }
     try NewFolder.make(at: folder, temporaryIn: temporary) {
       try SafetensorsWriter(entries: entries, metadata: metadata).write(to: $0 + "/" + fileName)

@@ -22,7 +22,8 @@ extension Model {
   ///   weight = torch.sparse_csr_tensor(*parts, shape)
   /// ```
   ///
-  /// whose shape is [outputs, inputs], a convolution's inputs being (channel, kernel row, kernel column).
+  /// whose shape is [outputs, inputs], a convolution's inputs being (channel, kernel row, kernel column). What PyTorch's layer has as its
+  /// weight's shape is `{name}.dense_shape` of a convolution: `weight.to_dense().reshape(...)`.
   ///
   /// - Parameters:
   ///   - path: the file's name.
@@ -32,7 +33,7 @@ extension Model {
   public func writeSafetensors(
     to path: String, layout: SafetensorsLayout = .csr, metadata: [String: String] = [:]
   ) throws {
-    var metadata = metadata
+    var metadata = layout == .csr ? metadata.merging(denseShapes) { given, _ in given } : metadata
     let shapes = Dictionary(uniqueKeysWithValues: spec.weightLayers.map { ($0.parameterName, $0.denseShape) })
     let entries = state.flatMap { tensor -> [SafetensorsWriter.Entry] in
       guard layout == .maskedDense, case .sparse(let parameter) = tensor else {
@@ -43,6 +44,15 @@ extension Model {
       return [.init(name: tensor.name, type: .float32, shape: shape) { try matrix.writeRows(to: $0) }]
     }
     try SafetensorsWriter(entries: entries, metadata: metadata).write(to: path)
+  }
+
+  /// PyTorch's shapes of convolutions in CSR, as metadata: a matrix's own is [outputs, inputs].
+  var denseShapes: [String: String] {
+    let sparse = Set(sparseParameters.map(\.name))
+    return Dictionary(
+      uniqueKeysWithValues: spec.weightLayers.filter { $0.geometry != nil && sparse.contains($0.parameterName) }.map {
+        ("\($0.parameterName).dense_shape", "\($0.denseShape)")
+      })
   }
 
   /// Connections whose weight is exactly zero, as grown ones start: what a masked dense file cannot hold.
