@@ -86,6 +86,48 @@ import Espalier
     #expect(LineChart(title: "none", xLabel: "x", series: []).html.isEmpty)
   }
 
+  /// One run that leaves every scale does not flatten the others.
+  @Test func curvesAreCutOffAboveTheirLimit() throws {
+    let series = [
+      LineChart.Series(name: "s", color: 0, points: [(0, 1), (5, 2), (10, 3)]),
+      .init(name: "d", color: 1, points: [(0, 1), (5, 1e20)]),
+    ]
+    #expect(Report.limit(of: series) == 20 && Report.limit(of: []) == .infinity)
+    let chart = LineChart(title: "t", xLabel: "x", series: series, limit: 5)
+    let page = try Reader("<p>" + chart.html + "</p>")
+    #expect(page.polylines.map { $0["points"] } == ["58.0,222.0 303.0,169.5 548.0,117.0", "58.0,222.0 303.0,12.0"])
+    #expect(chart.html.contains("<figcaption>t (cut off at 5)<"))
+  }
+
+  /// Every point counts in the means of its own window and in no other, whatever its size.
+  @Test(arguments: [1, 49, 50, 120, 1000, 1037])
+  func runningMeansForgetWhatHasPassed(_ count: Int) {
+    let points = (0..<count).map { i -> (x: Double, y: Double) in (Double(i), i == 5 ? 1e20 : Double(i * 37 % 101)) }
+    let window = max(1, count / 50)
+    for (i, mean) in Report.runningMean(points).enumerated() {
+      let own: [Double] = points[max(0, i + 1 - window)...i].map { $0.y }
+      let expected = own.reduce(0, +) / Double(own.count)
+      #expect(mean.x == Double(i))
+      #expect(abs(mean.y - expected) <= 1e-12 * expected, "\(i) of \(count)")
+    }
+  }
+
+  @Test func stopsAndValidationAreShown() throws {
+    let metrics = try #require(Folder.whole["metrics.jsonl"])
+    let validated = metrics.replacing("\"test_loss\"", with: "\"validation_accuracy\":0.5,\"test_loss\"")
+    let folder = try Folder(files: [
+      "metrics.jsonl": validated, "train.log": "epoch 1\nstopped: diverged at step 3: the loss is <nan>\n",
+    ])
+    let run = try RunRecord(folder: folder.path)
+    let html = Report(runs: [run]).html
+    #expect(html.contains("– : stopped: diverged at step 3: the loss is &lt;nan&gt;<"))
+    #expect(html.contains("<figcaption>Validation accuracy<") && !html.contains("best epoch"))
+    #expect(try Reader(html).polylines.count == 9)
+    let other = try Folder(files: ["train.log": "stopped at step 3: x\nresumed\n"])
+    let going = try RunRecord(folder: other.path)
+    #expect(going.stop == nil && Report(runs: [going]).html.contains("– : the run has not ended<"))
+  }
+
   @Test func barsAreAsLongAsTheirValues() throws {
     let chart = BarChart(
       title: "a < b", unit: "s", format: "%.1f", names: ["x", "y", "z"],

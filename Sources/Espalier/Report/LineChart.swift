@@ -26,11 +26,14 @@ package struct LineChart {
   let title: String
   let xLabel: String
   let series: [Series]
+  /// Higher points are drawn at this height.
+  let limit: Double
 
-  package init(title: String, xLabel: String, series: [Series]) {
+  package init(title: String, xLabel: String, series: [Series], limit: Double = .infinity) {
     self.title = title
     self.xLabel = xLabel
     self.series = series
+    self.limit = limit
   }
 
   private static let size = (width: 560.0, height: 260.0)
@@ -44,7 +47,7 @@ package struct LineChart {
     var y = Axis(first.y)
     for point in points {
       x.include(point.x)
-      y.include(point.y)
+      y.include(min(point.y, limit))
     }
     for series in series {
       for (point, spread) in zip(series.points, series.spreads) where point.y.isFinite {
@@ -54,6 +57,8 @@ package struct LineChart {
     }
     x.settle(length: Self.size.width - Self.inset.left - Self.inset.right)
     y.settle(length: Self.size.height - Self.inset.top - Self.inset.bottom)
+    let isCut = points.contains { $0.y > limit }
+    let title = self.title + (isCut ? String(format: " (cut off at %.3g)", limit) : "")
     let curves = series.map { whiskers($0, x, y) + curve($0, x, y) }.joined()
     return """
       <figure><figcaption>\(title.escaped)</figcaption>
@@ -85,7 +90,7 @@ package struct LineChart {
   private func curve(_ series: Series, _ x: Axis, _ y: Axis) -> String {
     let bottom = Self.size.height - Self.inset.bottom
     let places = series.points.filter { $0.x.isFinite && $0.y.isFinite }.map { point in
-      (Self.inset.left + x.place(point.x), bottom - y.place(point.y))
+      (Self.inset.left + x.place(point.x), bottom - y.place(min(point.y, limit)))
     }
     guard !places.isEmpty else { return "" }
     let color = "c\(series.color % Page.colors)"

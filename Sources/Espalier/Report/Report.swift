@@ -41,11 +41,18 @@ public struct Report {
     let heads = runs.enumerated().map {
       "<th class=\"c\($0 % Page.colors)\">\(runs.count > 1 ? $1.name.escaped : "")</th>"
     }
-    let unfinished = runs.contains { $0.result == nil } ? "<p class=\"note\">– : the run has not ended.</p>\n" : ""
+    let unfinished = runs.filter { $0.result == nil }.map { run in
+      let name = runs.count > 1 ? run.name + ": " : ""
+      return "<p class=\"note\">– : \((name + (run.stop ?? "the run has not ended")).escaped)</p>\n"
+    }.joined()
+    let best = row("best epoch by validation") {
+      $0.best.map { "\($0.epoch) (accuracy \(String(format: "%.4f", $0.validationAccuracy)))" }
+    }
     return """
       <h2>Result</h2><div class="wide"><table><tr><th></th>\(heads.joined())</tr>
       \(row("test accuracy") { String(format: "%.4f", $0.testAccuracy) })\
       \(row("test loss") { String(format: "%.4f", $0.testLoss) })\
+      \(runs.contains { $0.result?.best != nil } ? best : "")\
       \(row("connections") { "\($0.nnz) of \($0.sparsifiableWeights)" })\
       \(row("sparsity") { String(format: "%.3f %%", 100 * (1 - Double($0.nnz) / Double($0.sparsifiableWeights))) })\
       \(row("training") { String(format: "%.1f s", $0.trainSeconds) })\
@@ -71,16 +78,21 @@ public struct Report {
     let smooth = losses.map {
       LineChart.Series(name: $0.name, color: $0.color, points: Self.runningMean($0.points))
     }
+    let testLosses = series { $0.epochs.map { (Double($0.epoch), $0.testLoss) } }
     let charts = [
-      LineChart(title: "Training loss", xLabel: "epoch", series: faint + smooth),
+      LineChart(title: "Training loss", xLabel: "epoch", series: faint + smooth, limit: Self.limit(of: losses)),
       LineChart(
         title: "Test accuracy", xLabel: "epoch",
         series: series { $0.epochs.map { (Double($0.epoch), $0.testAccuracy) } }),
       LineChart(
+        title: "Validation accuracy", xLabel: "epoch",
+        series: series { run in
+          run.epochs.compactMap { epoch in epoch.validationAccuracy.map { (Double(epoch.epoch), $0) } }
+        }),
+      LineChart(
         title: "Test accuracy against training time, which epochs share equally", xLabel: "seconds",
         series: series { $0.accuracyOverTime }),
-      LineChart(
-        title: "Test loss", xLabel: "epoch", series: series { $0.epochs.map { (Double($0.epoch), $0.testLoss) } }),
+      LineChart(title: "Test loss", xLabel: "epoch", series: testLosses, limit: Self.limit(of: testLosses)),
       LineChart(
         title: "Learning rate", xLabel: "epoch", series: series { $0.steps.map { ($0.epoch, $0.learningRate) } }),
       LineChart(
@@ -89,14 +101,26 @@ public struct Report {
     return "<h2>Curves</h2><div class=\"charts\">\n\(charts.map(\.html).joined())</div>\n"
   }
 
-  /// The mean of each point and those of a fiftieth of the curve before it.
-  private static func runningMean(_ points: [(x: Double, y: Double)]) -> [(x: Double, y: Double)] {
+  /// Ten times the median: what a run that diverges reaches beyond it would flatten all other curves.
+  package static func limit(of series: [LineChart.Series]) -> Double {
+    let values = series.flatMap(\.points).map(\.y).filter(\.isFinite).sorted()
+    guard !values.isEmpty, values[values.count / 2] > 0 else { return .infinity }
+    return 10 * values[values.count / 2]
+  }
+
+  /// The mean of each point and those of a fiftieth of the curve before it. O(points).
+  ///
+  /// A window is the end of one block of its length and the beginning of the next. Sums of both are only added to, so that a point of any
+  /// size counts in its own windows alone.
+  package static func runningMean(_ points: [(x: Double, y: Double)]) -> [(x: Double, y: Double)] {
     let window = max(1, points.count / 50)
-    var sum = 0.0
+    var (beginnings, ends) = (points.map(\.y), points.map(\.y))
+    for i in points.indices where i % window != 0 { beginnings[i] += beginnings[i - 1] }
+    for i in points.indices.reversed() where (i + 1) % window != 0 && i + 1 < points.count { ends[i] += ends[i + 1] }
     return points.indices.map { i in
-      sum += points[i].y
-      if i >= window { sum -= points[i - window].y }
-      return (points[i].x, sum / Double(min(i + 1, window)))
+      let first = max(0, i + 1 - window)
+      let sum = first % window == 0 ? beginnings[i] : ends[first] + beginnings[i]
+      return (points[i].x, sum / Double(i + 1 - first))
     }
   }
 

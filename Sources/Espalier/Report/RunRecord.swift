@@ -15,6 +15,7 @@ public struct RunRecord: Sendable {
   package struct Epoch: Decodable, Sendable {
     let epoch: Int
     let testLoss, testAccuracy: Double
+    let validationAccuracy: Double?
   }
 
   /// A line of `topology.jsonl`.
@@ -42,6 +43,13 @@ public struct RunRecord: Sendable {
     let synthetic: Bool?
     /// Absent in results of earlier versions.
     let phases: [PhaseRecord]?
+    let best: Best?
+
+    /// The best epoch by validation.
+    struct Best: Decodable, Sendable {
+      let epoch: Int
+      let validationAccuracy: Double
+    }
   }
 
   /// The folder's name.
@@ -54,6 +62,8 @@ public struct RunRecord: Sendable {
   package let epochs: [Epoch]
   let updates: [Update]
   package let result: Result?
+  /// Why it stopped, and at which step, in the words of its log; nil where it has ended or still runs.
+  package let stop: String?
   /// Layers of the newest checkpoint that is whole; empty where there is none, or where its weights are dense.
   package let layers: [LayerPicture]
 
@@ -75,6 +85,8 @@ public struct RunRecord: Sendable {
     result = try Self.text(path + "/result.json").map { text in
       try Self.decode(Result.self, Data(text.utf8), from: path + "/result.json")
     }
+    let words = Self.text(path + "/train.log")?.split(separator: "\n").last.map(String.init)
+    stop = result == nil ? words.flatMap { $0.hasPrefix("stopped") ? $0 : nil } : nil
     layers = Self.layers(path)
   }
 
