@@ -6,16 +6,16 @@ extension CommandLineTests {
   /// Runs that end before their end, and go on.
   @Suite struct Resume {
     /// Some 90 steps in three epochs' parts, updates, checkpoints every few steps.
-    private static let tiny =
+    static let tiny =
       ["--model", "mlp", "--hidden", "16", "--batch-size", "64", "--max-steps", "90", "--update-every", "10"]
       + ["--checkpoint-every", "7", "--log-every", "1", "--threads", "1"]
 
-    private static func resume(_ folder: String, _ arguments: [String] = []) throws -> RunProgram {
+    static func resume(_ folder: String, _ arguments: [String] = []) throws -> RunProgram {
       try .espalier(["resume", folder, "--json"] + arguments)
     }
 
     /// Same weights, history and logs as the undisturbed run.
-    private func expectSame(
+    func expectSame(
       _ result: [String: Any], _ folder: String, as whole: TrainedRun, sourceLocation: SourceLocation = #_sourceLocation
     ) throws {
       let hash = try #require(result["weights_sha256"] as? String, sourceLocation: sourceLocation)
@@ -228,38 +228,8 @@ extension CommandLineTests {
       try expectRefusalOfOtherLabels(by: folder, in: place)
     }
 
-    /// Without a checkpoint a run begins anew, and with what it began with.
-    @Test func otherInputsAreRefusedFromTheStartOn() throws {
-      let place = try IDXFolder()
-      func files(_ path: String) throws -> Data { try Data(contentsOf: URL(fileURLWithPath: path)) }
-      let first = try TrainedRun(Self.tiny, output: place.path + "/first")
-      let other = try TrainedRun(Self.tiny + ["--seed", "1"], output: place.path + "/first")
-      let weights = place.path + "/weights.safetensors"
-      func export(_ run: TrainedRun) throws {
-        let program = try RunProgram.espalier(["export", run.folder, "--format", "safetensors", "--output", weights])
-        #expect(program.status == 0, "\(program.error)")
-      }
-      try export(first)
-      let whole = try TrainedRun(Self.tiny + ["--init", weights], output: place.path + "/run")
-      let folder = whole.folder
-      for name in ["result.json", "report.html", "checkpoints"] {
-        try FileManager.default.removeItem(atPath: folder + "/" + name)
-      }
-      try export(other)
-      expectOneLine(try Self.resume(folder), status: 65, saying: weights, "is not the file that the run began with")
-      try export(first)
-      try expectRefusalOfOtherLabels(by: folder, in: place)
-      let inputs = try files(folder + "/inputs.json")
-      try Data("{}".utf8).write(to: URL(fileURLWithPath: folder + "/inputs.json"))
-      expectOneLine(try Self.resume(folder), status: 65, saying: folder + "/inputs.json")
-      try inputs.write(to: URL(fileURLWithPath: folder + "/inputs.json"))
-      let finished = try Self.resume(folder)
-      #expect(finished.status == 0, "\(finished.error)")
-      try expectSame(finished.json(), folder, as: whole)
-    }
-
     /// One label of Fashion-MNIST is another.
-    private func expectRefusalOfOtherLabels(by folder: String, in place: IDXFolder) throws {
+    func expectRefusalOfOtherLabels(by folder: String, in place: IDXFolder) throws {
       let data = try place.makeFolder("data")
       for name in ["train-images-idx3-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"] {
         try FileManager.default.createSymbolicLink(
@@ -301,59 +271,6 @@ extension CommandLineTests {
       #expect(program.errorLines.last?.hasPrefix("espalier: error: \(folder)/tensorboard") == true, "\(program.error)")
     }
 
-    /// The result is there all the same: at the run's end, and when it is asked for again on a disk without room for the report.
-    @Test func aReportThatCannotBeWrittenFailsNoRun() throws {
-      let place = try IDXFolder()
-      let whole = try TrainedRun(Self.tiny, output: place.path)
-      let report = whole.folder + "/report.html"
-      let files = FileManager.default
-      for name in ["result.json", "report.html"] { try files.removeItem(atPath: whole.folder + "/" + name) }
-      try files.createDirectory(atPath: report + "/occupied", withIntermediateDirectories: true)
-      let program = try Self.resume(whole.folder)
-      #expect(program.status == 0, "\(program.error)")
-      #expect(try program.json()["weights_sha256"] as? String == whole.hash)
-      #expect(program.error.contains("espalier: warning: no report: \(report): cannot write: "), "\(program.error)")
-      try files.removeItem(atPath: report)
-      let script = "ulimit -f 4; trap '' XFSZ; exec \"$0\" resume \"$1\" --json"
-      let again = try RunProgram.tool(["bash", "-c", "(\(script)) 2> >(cat >&2)", KilledRun.path(), whole.folder])
-      #expect(again.status == 0 && again.output == program.output, "\(again.error)")
-      #expect(again.error.contains("espalier: warning: no report: \(report)"), "\(again.error)")
-      #expect(!again.error.contains("--output"))
-    }
-
-    /// A result is one that has what a result has.
-    @Test func anEmptyResultIsNone() throws {
-      let place = try IDXFolder()
-      let whole = try TrainedRun(Self.tiny, output: place.path)
-      for text in ["{}", "", "{\"model\": \"mlp\"}"] {
-        try text.write(toFile: whole.folder + "/result.json", atomically: true, encoding: .utf8)
-        let program = try Self.resume(whole.folder)
-        #expect(program.status == 0, "\(program.error)")
-        #expect(try program.json()["weights_sha256"] as? String == whole.hash)
-      }
-    }
-
-    @Test func aRunWithoutACheckpointIsCalledSo() throws {
-      let place = try IDXFolder()
-      try place.write([UInt8]("model: mlp\n".utf8), to: "config.yaml")
-      let export = ["export", place.path, "--format", "npz", "--output", place.path + "/x"]
-      for arguments in [["eval", place.path], ["inspect", place.path], export] {
-        expectOneLine(try .espalier(arguments), status: 65, saying: place.path + ": has no checkpoint yet")
-      }
-    }
-
-    /// On a disk without room for the configuration no folder is left; else it is there from the first moment on.
-    @Test func noRunIsWithoutItsConfiguration() throws {
-      let place = try IDXFolder()
-      let script = "ulimit -f 0; trap '' XFSZ; exec \"$0\" train --output \"$1\" --model mlp --hidden 8 --max-steps 1"
-      let program = try RunProgram.tool(
-        ["bash", "-c", "(\(script)) 2> >(cat >&2)", KilledRun.path(), place.path + "/runs"])
-      #expect(program.status == 74, "\(program.error)")
-      #expect(program.errorLines.last?.contains("\(place.path)/runs/mlp-") == true, "\(program.error)")
-      #expect(program.errorLines.last?.contains("/config.yaml: cannot be written") == true, "\(program.error)")
-      #expect(try FileManager.default.contentsOfDirectory(atPath: place.path + "/runs").isEmpty)
-    }
-
     @Test func verifyingLeavesTheRunAsItIs() throws {
       let place = try IDXFolder()
       let folder = try interrupted(place.path)
@@ -387,70 +304,5 @@ extension CommandLineTests {
       #expect(lock.status == 1, "\(lock.error)")
       #expect(lock.errorLines.last?.contains("another process") == true)
     }
-  }
-}
-
-/// Runs of the command that a signal ends.
-enum KilledRun {
-  /// The command `espalier` of this build.
-  static func path() throws -> String {
-    let tests = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
-    return URL(fileURLWithPath: tests).deletingLastPathComponent().appendingPathComponent("espalier").path
-  }
-
-  /// The one run's folder in an output folder, once its configuration is written.
-  static func folder(in output: String) -> String? {
-    let names = (try? FileManager.default.contentsOfDirectory(atPath: output)) ?? []
-    // A hidden folder is one that was not whole yet.
-    guard let name = names.first(where: { !$0.hasPrefix(".") }),
-      FileManager.default.fileExists(atPath: "\(output)/\(name)/config.yaml")
-    else {
-      return nil
-    }
-    return output + "/" + name
-  }
-
-  /// Kills the command after some seconds, unless it has ended by then.
-  static func espalier(_ arguments: [String], after seconds: Double) throws {
-    _ = try RunProgram.tool(["timeout", "-s", "KILL", String(format: "%.3f", max(0.001, seconds)), path()] + arguments)
-  }
-
-  static func train(_ arguments: [String], after seconds: Double) throws {
-    try espalier(["train"] + arguments, after: seconds)
-  }
-
-  /// Runs the commands `whileLoading` as soon as the command, $child, listens to signals, which is before it has written a log into
-  /// `folder` or below.
-  static func espalier(_ arguments: [String], whileLoading commands: String, in folder: String) throws -> RunProgram {
-    let script = """
-      "$0" "$@" & child=$!
-      caught() { echo $((0x$(grep SigCgt /proc/$child/status | cut -f 2) >> 14 & 1)); }
-      while kill -0 $child 2>/dev/null && [ "$(caught)" = 0 ]; do sleep 0.01; done
-      if [ -n "$(find "\(folder)" -name train.log 2>/dev/null)" ]; then echo "too late" >&2; kill -9 $child; fi
-      \(commands)
-      wait $child
-      """
-    return try RunProgram.tool(["bash", "-c", script, path()] + arguments)
-  }
-
-  /// Sends a signal once metrics.jsonl, or the log where `steps` is 0, has some lines.
-  @discardableResult
-  static func train(_ arguments: [String], signal: Int32, afterSteps steps: Int, twice: Bool = false) throws
-    -> RunProgram
-  {
-    let output = arguments[(arguments.firstIndex(of: "--output") ?? -2) + 1]
-    let script = """
-      "$0" train "$@" & child=$!
-      i=0
-      while [ $i -lt 6000 ] && kill -0 $child 2>/dev/null; do
-        lines=$(cat "\(output)"/*/\(steps == 0 ? "train.log" : "metrics.jsonl") 2>/dev/null | wc -l)
-        [ "$lines" -gt \(steps) ] && break
-        sleep 0.01; i=$((i + 1))
-      done
-      kill -\(signal) $child 2>/dev/null
-      \(twice ? "sleep 0.2; kill -\(signal) $child 2>/dev/null" : "")
-      wait $child
-      """
-    return try RunProgram.tool(["bash", "-c", script, path()] + arguments)
   }
 }
