@@ -19,7 +19,8 @@ extension CommandLineTests {
       [], ["--schedule", "cosine"], ["--milestones", ""], ["--no-shuffle", "--augment"],
       ["--optimizer", "adamw", "--lr", "0.001"], ["--method", "topkast", "--backward-sparsity", "0.7"],
       ["--extra-batches", "2", "--audit", "3", "--guide", "grabo"],
-      ["--distribution", "small-world", "--rewire", "0.3"], ["--powerprop", "2", "--deephoyer", "0.001"],
+      ["--exact-subset"], ["--distribution", "small-world", "--rewire", "0.3"],
+      ["--powerprop", "2", "--deephoyer", "0.001"],
     ])
     func aRunsConfigurationRepeatsIt(_ more: [String]) throws {
       let output = try IDXFolder()
@@ -167,7 +168,7 @@ extension CommandLineTests {
 
     /// What the new method or model has no use for is left out, though flags that were given would be refused.
     @Test(arguments: [
-      (["--guide=grabo", "--audit=3", "--extra-batches=2", "--scope=global"], ["--method=snip"]),
+      (["--guide=grabo", "--audit=3", "--extra-batches=2", "--scope=global", "--exact-subset"], ["--method=snip"]),
       (["--method=topkast", "--backward-sparsity=0.7"], ["--method=set"]),
       (["--method=granet", "--initial-sparsity=0.3", "--powerprop=2"], ["--method=dense"]),
       (["--method=lottery", "--rounds=3", "--rewind-step=1"], ["--method=gradual"]),

@@ -80,7 +80,7 @@ enum ConfigurationFile {
       return EspalierError.usage("\(path)\(line): \(name): expected \(expected)")
     }
     if node.null != nil { return [] }
-    if key == .augment || key == .shuffle {
+    if [.augment, .shuffle, .exactSubset].contains(key) {
       guard let value = node.bool else { throw wrong("true or false") }
       return [value ? "--\(name)" : "--no-\(name)"]
     }
@@ -147,7 +147,11 @@ enum ArgumentExpansion {
   /// Arguments without a flag, whose value is in the same argument or, where it is empty, in the next one.
   private static func without(_ flag: String, _ arguments: [String]) -> [String] {
     var kept = arguments.filter { !$0.hasPrefix(flag + "=") }
-    while let place = kept.firstIndex(of: flag) { kept.removeSubrange(place...place + 1) }
+    let names = [flag, "--no-" + flag.dropFirst(2)]
+    while let place = kept.firstIndex(where: names.contains) {
+      kept.remove(at: place)
+      if place < kept.count, kept[place].isEmpty { kept.remove(at: place) }
+    }
     return kept
   }
 
