@@ -84,7 +84,9 @@ extension CommandLineTests {
         for index in 0..<10 { try place.write([1], to: "own/\(part)/class\(index)/1.jpg") }
       }
       #expect(try take("a", ["--dataset", "folder", "--data-dir", path("own")])["classes"] as? Int == 10)
-      #expect(try take("b", ["--dataset", "imagenet"])["classes"] as? Int == 10)
+      let mismatch =
+        "note: imagenet has 1000 classes, the weights' head 10: predict and export work, eval does not"
+      #expect(try take("b", ["--dataset", "imagenet"], note: mismatch)["classes"] as? Int == 10)
       let input = try images()
       for name in ["a", "b"] { try run(["predict", path(name), "--input", input, "--output", path("y.npy")]) }
       let data = ["import", Self.fixture, "--output", path("c"), "--data-dir", path("own")] + Self.model
