@@ -68,6 +68,20 @@ extension CommandLineTests {
       #expect(Set(rows.compactMap { $0["nnz"] as? Int }).count == 1 && rows.allSatisfy { $0["nnz"] is NSNumber })
     }
 
+    @Test func rowsThatOnlyDivergedStay() throws {
+      let output = try IDXFolder()
+      let arguments = ["--methods", "static", "--sparsities", "0.9", "--seeds", "1,2", "--lr", "1e30"]
+      for left in [2, 0] {
+        let (program, rows) = try compare(arguments, output: output)
+        #expect(program.error.contains("\(left) to go"), "a run that diverged is not tried again")
+        #expect(rows.count == 1 && rows[0]["diverged_seeds"] as? [Int] == [1, 2])
+        #expect(rows[0]["accuracy_mean"] is NSNull && rows[0]["nnz"] is NSNull)
+        let folder = try #require(try program.json()["run"] as? String)
+        let csv = try String(contentsOfFile: folder + "/compare.csv", encoding: .utf8).split(separator: "\n")
+        #expect(csv.count == 2 && csv[1] == "static,0.9,,,,,,,,,,,1;2")
+      }
+    }
+
     @Test func aFailedRunIsNamed() throws {
       let output = try IDXFolder()
       let arguments = ["compare", "--output", output.path, "--methods", "static", "--data-dir", "/nowhere"]
