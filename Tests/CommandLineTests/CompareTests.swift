@@ -89,6 +89,64 @@ extension CommandLineTests {
       #expect(program.status == 65 && program.error.contains("static 0.9 seed 0") && program.error.contains("/nowhere"))
     }
 
+    /// One run cannot go on with what lies in its folder, another finds a file in its folder's place.
+    @Test func failedRunsLeaveTheOthersAlone() throws {
+      let output = try IDXFolder()
+      let arguments = ["--methods", "static,set", "--sparsities", "0.9", "--seeds", "1,2", "--jobs", "2"]
+      let first = try compare(["--methods", "static", "--sparsities", "0.9", "--seeds", "9"], output: output)
+      let folder = try #require(try first.program.json()["run"] as? String)
+      let damaged = folder + "/cells/static-0.9-1/some-run"
+      try FileManager.default.createDirectory(atPath: damaged, withIntermediateDirectories: true)
+      try "bogus: 1\n".write(toFile: damaged + "/config.yaml", atomically: true, encoding: .utf8)
+      let taken = folder + "/cells/set-0.9-2"
+      try "".write(toFile: taken, atomically: true, encoding: .utf8)
+
+      let program = try RunProgram.espalier(["compare", "--json", "--output", output.path] + Self.shared + arguments)
+      let error = try #require(program.errorLines.last)
+      #expect(error.hasPrefix("espalier: error: 2 of 4 runs failed"), "\(program.error)")
+      for name in ["static 0.9 seed 1: ", "set 0.9 seed 2: "] {
+        #expect(error.contains(name) && program.errorLines.contains { $0.contains(name + "failed: ") }, "\(name)")
+      }
+      #expect(error.contains(folder + "/cells/static-0.9-1/log.txt") && error.contains(taken + "/log.txt"))
+      let words = try #require(program.errorLines.first { $0.contains("failed: ") })
+      #expect(program.status == (words.contains("static") ? 65 : 74), "the first failure's code: \(program.error)")
+      let result = try program.json()
+      #expect((result["rows"] as? [[String: Any]])?.map { $0["seeds"] as? [Int] } == [[2], [1]])
+      #expect((result["failed"] as? [[String: Any]])?.count == 2)
+      let csv = try String(contentsOfFile: folder + "/compare.csv", encoding: .utf8).split(separator: "\n")
+      #expect(csv.count == 3)
+      #expect(try String(contentsOfFile: folder + "/compare.html", encoding: .utf8).contains("set 0.9 seed 2: "))
+
+      try FileManager.default.removeItem(atPath: damaged)
+      try FileManager.default.removeItem(atPath: taken)
+      let again = try compare(arguments, output: output)
+      #expect(again.program.error.hasPrefix("4 runs in \(folder), 2 to go\n"), "\(again.program.error)")
+      #expect(again.rows.map { $0["seeds"] as? [Int] } == [[1, 2], [1, 2]])
+      #expect((try again.program.json()["failed"] as? [Any])?.isEmpty == true)
+    }
+
+    @Test func aSignalStopsEveryRun() throws {
+      let output = try IDXFolder()
+      let program = Process()
+      program.executableURL = URL(fileURLWithPath: try KilledRun.path())
+      program.arguments =
+        ["compare", "--output", output.path, "--methods", "static,set", "--seeds", "1,2", "--jobs", "2"]
+        + Self.shared.map { $0 == "12" ? "100000" : $0 }
+      program.standardError = FileHandle.nullDevice
+      try program.run()
+      let runs = { (FileManager.default.subpaths(atPath: output.path) ?? []).filter { $0.hasSuffix("/metrics.jsonl") } }
+      while program.isRunning, runs().count < 2 { usleep(20_000) }
+      program.terminate()
+      program.waitUntilExit()
+      #expect(program.terminationReason == .exit && program.terminationStatus == 75)
+      for run in runs() {
+        let place = output.path + "/" + run.replacing("/metrics.jsonl", with: "")
+        let descriptor = open(place, O_RDONLY)
+        defer { close(descriptor) }
+        #expect(flock(descriptor, LOCK_EX | LOCK_NB) == 0, "no process trains \(run) any more")
+      }
+    }
+
     @Test(arguments: [
       (["--methods", "gse,bogus"], "bogus"), (["--methods", "gse", "--sparsities", ".9,2"], "sparsity"),
       (["--methods", "gse", "--seeds", "1,x"], "seeds"), (["--methods", "gse", "--method", "set"], "--methods"),

@@ -46,6 +46,15 @@ import Espalier
     #expect(!comparison.html.contains("nan"))
   }
 
+  @Test func thePageNamesRunsThatFailed() throws {
+    let failure = Comparison.Failure(run: "gse 0.9 seed 3", error: "a & b", log: "/x/log.txt")
+    let row = try #require(Comparison.Row(method: "gse", sparsity: 0.9, cells: [cell(0.5, seed: 1)]))
+    let html = Comparison(title: "", rows: [row], failures: [failure]).html
+    #expect(html.contains("gse 0.9 seed 3: a &amp; b (/x/log.txt)"))
+    #expect(try ReportTests.Reader(html).elements.contains("li"))
+    #expect(!Comparison(title: "", rows: [row]).html.contains("failed"))
+  }
+
   @Test func everyFormHasEveryRow() throws {
     let rows = try [("gse", 0.9), ("set", 0.9), ("gse", 0.98)].map { method, sparsity in
       try #require(

@@ -89,17 +89,33 @@ public struct Comparison: Sendable {
     }
   }
 
+  /// A run that failed, and is in no row.
+  public struct Failure: Sendable, Encodable {
+    /// Its method, sparsity and seed.
+    public let run: String
+    /// Why, in one line.
+    public let error: String
+    /// The file that holds what its process said.
+    public let log: String
+
+    /// A run and why it failed.
+    public init(run: String, error: String, log: String) { (self.run, self.error, self.log) = (run, error, log) }
+  }
+
   /// The page's heading.
   public let title: String
   /// One for each method and sparsity.
   public let rows: [Row]
+  /// Runs that no row has, for another reason than that they diverged.
+  public let failures: [Failure]
   /// Whether any run was on made-up images.
   public let isSynthetic: Bool
 
   /// A comparison of these rows.
-  public init(title: String, rows: [Row], isSynthetic: Bool = false) {
+  public init(title: String, rows: [Row], failures: [Failure] = [], isSynthetic: Bool = false) {
     self.title = title
     self.rows = rows
+    self.failures = failures
     self.isSynthetic = isSynthetic
   }
 
@@ -154,6 +170,9 @@ public struct Comparison: Sendable {
   public var html: String {
     let warning =
       isSynthetic ? "<p class=\"warning\">On made-up (synthetic) data, whose accuracy means nothing.</p>\n" : ""
+    let failed = failures.map { "<li>\($0.run.escaped): \($0.error.escaped) (\($0.log.escaped))</li>" }.joined()
+    let missing =
+      failures.isEmpty ? "" : "<div class=\"warning\">Runs that failed, and are in no row:<ul>\(failed)</ul></div>\n"
     let head = Self.heads.map { "<th>\($0)</th>" }.joined()
     let body = rows.map { "<tr>" + Self.columns($0).map { "<td>\($0.escaped)</td>" }.joined() + "</tr>\n" }.joined()
     let charts = [
@@ -165,7 +184,7 @@ public struct Comparison: Sendable {
     return Page.html(
       title: title,
       body: """
-        \(warning)<h2>Results</h2><p class="note">Accuracy: mean ± sample standard deviation over the seeds; seconds and operations are means, memory the largest.</p>
+        \(warning)\(missing)<h2>Results</h2><p class="note">Accuracy: mean ± sample standard deviation over the seeds; seconds and operations are means, memory the largest.</p>
         <div class="wide"><table><tr>\(head)</tr>
         \(body)</table></div>
         <h2>Plots</h2><ul class="legend">\(legend.joined())</ul>

@@ -8,8 +8,9 @@ struct CompareCommand: ParsableCommand {
     commandName: "compare",
     abstract: "Trains several methods at several sparsities with several seeds and tabulates what they come to.",
     discussion: """
-      Takes train's flags for what all runs share. The same command again goes on where it was stopped; more methods, sparsities or \
-      seeds add to what is there. Writes compare.csv, compare.json and compare.html into its folder below --output.
+      Takes train's flags for what all runs share. The same command again goes on where it was stopped, and tries again what failed; \
+      more methods, sparsities or seeds add to what is there. Writes compare.csv, compare.json and compare.html into its folder below \
+      --output.
       """)
 
   @Option(help: "Methods, e.g. gse,set,dense.") var methods: String
@@ -21,9 +22,15 @@ struct CompareCommand: ParsableCommand {
 
   private struct Result: Encodable {
     let rows: [Comparison.Row]
+    let failed: [Comparison.Failure]
     let synthetic: Bool
     let stopped: String?
     let run: String
+
+    init(_ comparison: Comparison, in folder: String, stopped: String? = nil) {
+      (rows, failed, synthetic) = (comparison.rows, comparison.failures, comparison.isSynthetic)
+      (self.stopped, run) = (stopped, folder)
+    }
   }
 
   func run() throws {
@@ -35,30 +42,33 @@ struct CompareCommand: ParsableCommand {
     for cell in grid.cells { outcomes[cell.folder] = cell.outcome }
     let missing = grid.cells.filter { outcomes[$0.folder] == nil }
     Terminal.note("\(grid.cells.count) runs in \(grid.folder), \(missing.count) to go")
+    var failed: [(cell: ComparisonCell, error: EspalierError)] = []
     let runner = CellRunner(jobs: jobs == 0 ? nil : jobs, threads: grid.cells[0].configuration.threads)
     do {
       try runner.run(missing) { cell, outcome in
         outcomes[cell.folder] = outcome
+        if case .failed(let error) = outcome { failed.append((cell, error)) }
         Terminal.note("[\(outcomes.count)/\(grid.cells.count)] \(cell.name): \(outcome.words)")
         try write(grid.comparison(of: outcomes), to: grid.folder)
       }
     } catch is ComparisonStopped {
-      if json { try print(grid.comparison(of: outcomes), grid, stopped: "signal") }
+      if json { try Terminal.json(Result(grid.comparison(of: outcomes), in: grid.folder, stopped: "signal")) }
       throw ComparisonStopped()
     }
     let comparison = grid.comparison(of: outcomes)
     try write(comparison, to: grid.folder)
     if json {
-      try print(comparison, grid, stopped: nil)
+      try Terminal.json(Result(comparison, in: grid.folder))
     } else {
       try Terminal.result(comparison.table)
       try Terminal.result(grid.folder + "/compare.html")
     }
-  }
-
-  private func print(_ comparison: Comparison, _ grid: ComparisonGrid, stopped: String?) throws {
-    try Terminal.json(
-      Result(rows: comparison.rows, synthetic: comparison.isSynthetic, stopped: stopped, run: grid.folder))
+    if let first = failed.first {
+      let words = failed.map { "\($0.cell.name): \($0.error.message) (see \($0.cell.log))" }.joined(separator: "; ")
+      throw EspalierError(
+        first.error.kind,
+        "\(failed.count) of \(grid.cells.count) runs failed, which the same command tries again: \(words)")
+    }
   }
 
   private func grid() throws -> ComparisonGrid {
@@ -84,10 +94,9 @@ struct CompareCommand: ParsableCommand {
   }
 
   private func write(_ comparison: Comparison, to folder: String) throws {
-    let rows = Result(rows: comparison.rows, synthetic: comparison.isSynthetic, stopped: nil, run: folder)
     let files = [
       ("compare.csv", Data(comparison.csv.utf8)), ("compare.html", Data(comparison.html.utf8)),
-      ("compare.json", try JSONOutput.encode(rows) + Data("\n".utf8)),
+      ("compare.json", try JSONOutput.encode(Result(comparison, in: folder)) + Data("\n".utf8)),
     ]
     for (name, data) in files {
       do {
@@ -104,6 +113,7 @@ extension ComparisonCell.Outcome {
     switch self {
     case .finished(let cell): "test accuracy \(String(format: "%.4f in %.1f s", cell.testAccuracy, cell.trainSeconds))"
     case .diverged: "diverged"
+    case .failed(let error): "failed: \(error.message)"
     }
   }
 }

@@ -71,12 +71,16 @@ struct ComparisonGrid {
           finished.append(result)
           isSynthetic = isSynthetic || cell.configuration.dataset == "synthetic"
         case .diverged: diverged.append(cell.configuration.seed)
-        case nil: break
+        case .failed, nil: break
         }
       }
       return Comparison.Row(method: row.method, sparsity: row.sparsity, cells: finished, diverged: diverged)
     }
-    return Comparison(title: title, rows: rows, isSynthetic: isSynthetic)
+    let failures = cells.compactMap { cell -> Comparison.Failure? in
+      guard case .failed(let error) = results[cell.folder] else { return nil }
+      return Comparison.Failure(run: cell.name, error: error.message, log: cell.log)
+    }
+    return Comparison(title: title, rows: rows, failures: failures, isSynthetic: isSynthetic)
   }
 }
 
@@ -85,11 +89,22 @@ struct ComparisonCell {
   enum Outcome {
     case finished(Comparison.Cell)
     case diverged
+    /// For another reason; the run is tried again when its result is asked for again.
+    case failed(EspalierError)
   }
 
   let name: String
   let folder: String
   let configuration: RunConfiguration
+
+  /// What its process says goes here.
+  var log: String { folder + "/log.txt" }
+
+  /// The last line of its log.
+  var lastWords: String {
+    let text = FileManager.default.contents(atPath: log).map { String(decoding: $0, as: UTF8.self) } ?? ""
+    return text.split(separator: "\n").last.map(String.init) ?? "it said nothing"
+  }
 
   /// The result of a run that ended, also of one long ago.
   var outcome: Outcome? {
