@@ -125,6 +125,26 @@ extension CommandLineTests {
       #expect((try again.program.json()["failed"] as? [Any])?.isEmpty == true)
     }
 
+    @Test func resultsOfAnotherVersionAreWarnedOf() throws {
+      let output = try IDXFolder()
+      let arguments = ["--methods", "static", "--sparsities", "0.9", "--seeds", "1,2,3"]
+      let first = try compare(arguments, output: output)
+      #expect(!first.program.error.contains("warning"))
+      let folder = try #require(try first.program.json()["run"] as? String)
+      for (seed, commit) in [(1, "0123456789ab"), (3, "fedcba987654")] {
+        let place = "\(folder)/cells/static-0.9-\(seed)"
+        let run = try #require(FileManager.default.contentsOfDirectory(atPath: place).first { $0.hasPrefix("mlp-") })
+        try #"{"commit": "\#(commit)"}"#.write(
+          toFile: "\(place)/\(run)/environment.json", atomically: true, encoding: .utf8)
+      }
+      let again = try compare(arguments, output: output)
+      let warnings = again.program.errorLines.filter { $0.contains("warning") }
+      #expect(warnings.count == 1 && again.program.errorLines.count == 2, "\(again.program.error)")
+      #expect(
+        warnings.first?.contains(": 1 of commit 0123456789ab, 1 of commit fedcba987654; ") == true)
+      #expect(again.rows.map { $0["seeds"] as? [Int] } == [[1, 2, 3]])
+    }
+
     @Test func aSignalStopsEveryRun() throws {
       let output = try IDXFolder()
       let program = Process()

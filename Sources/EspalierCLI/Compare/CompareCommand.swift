@@ -42,6 +42,7 @@ struct CompareCommand: ParsableCommand {
     for cell in grid.cells { outcomes[cell.folder] = cell.outcome }
     let missing = grid.cells.filter { outcomes[$0.folder] == nil }
     Terminal.note("\(grid.cells.count) runs in \(grid.folder), \(missing.count) to go")
+    Self.warnOfOtherVersions(grid.cells)
     var failed: [(cell: ComparisonCell, error: EspalierError)] = []
     let runner = CellRunner(jobs: jobs == 0 ? nil : jobs, threads: grid.cells[0].configuration.threads)
     do {
@@ -69,6 +70,17 @@ struct CompareCommand: ParsableCommand {
         first.error.kind,
         "\(failed.count) of \(grid.cells.count) runs failed, which the same command tries again: \(words)")
     }
+  }
+
+  /// Results of another version of the program may not be comparable with those to come.
+  private static func warnOfOtherVersions(_ cells: [ComparisonCell]) {
+    let commits = cells.compactMap(\.commit).filter { $0 != buildCommit }
+    let others = Dictionary(grouping: commits, by: \.self).sorted { $0.key < $1.key }
+    guard !others.isEmpty else { return }
+    let words = others.map { "\($0.value.count) of commit \($0.key)" }.joined(separator: ", ")
+    Terminal.note(
+      "espalier: warning: not all results there are of this program's commit \(buildCommit): \(words); to have all of one version choose another --output"
+    )
   }
 
   private func grid() throws -> ComparisonGrid {

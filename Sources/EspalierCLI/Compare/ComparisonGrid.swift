@@ -108,13 +108,27 @@ struct ComparisonCell {
 
   /// The result of a run that ended, also of one long ago.
   var outcome: Outcome? {
+    if let finished { return .finished(finished.result) }
+    return FileManager.default.fileExists(atPath: folder + "/diverged") ? .diverged : nil
+  }
+
+  /// The commit of the program that made the result; nil where there is none.
+  var commit: String? {
+    struct Environment: Decodable { let commit: String }
+    guard let finished else { return nil }
+    let data = FileManager.default.contents(atPath: finished.run + "/environment.json") ?? Data()
+    return (try? JSONDecoder().decode(Environment.self, from: data))?.commit ?? "unknown"
+  }
+
+  /// The newest run that has a result.
+  private var finished: (run: String, result: Comparison.Cell)? {
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
     for run in runs {
       guard let data = FileManager.default.contents(atPath: run + "/result.json") else { continue }
-      let decoder = JSONDecoder()
-      decoder.keyDecodingStrategy = .convertFromSnakeCase
-      if let cell = try? decoder.decode(Comparison.Cell.self, from: data) { return .finished(cell) }
+      if let result = try? decoder.decode(Comparison.Cell.self, from: data) { return (run, result) }
     }
-    return FileManager.default.fileExists(atPath: folder + "/diverged") ? .diverged : nil
+    return nil
   }
 
   /// Folders of its runs, the newest first.
