@@ -68,6 +68,55 @@ extension CommandLineTests {
       #expect(Set(rows.compactMap { $0["nnz"] as? Int }).count == 1 && rows.allSatisfy { $0["nnz"] is NSNumber })
     }
 
+    @Test func variantsHaveFlagsOfTheirOwn() throws {
+      let output = try IDXFolder()
+      let names = ["gse", "gse:gamma=0.25:guide=grabo", "set:update-mode=add:augment=true", "dense:lr=0.01"]
+      let (program, rows) = try compare(
+        ["--methods", names.joined(separator: ", "), "--sparsities", "0.9", "--seeds", "1", "--gamma", "2"],
+        output: output)
+      #expect(
+        rows.map { $0["method"] as? String } == names && rows.map { $0["sparsity"] as? Double } == [0.9, 0.9, 0.9, 0])
+      let folder = try #require(try program.json()["run"] as? String)
+      let cells = [
+        "gse-0.9-1", "gse_gamma=0.25_guide=grabo-0.9-1", "set_update-mode=add_augment=true-0.9-1",
+        "dense_lr=0.01-0.0-1",
+      ]
+      #expect(try FileManager.default.contentsOfDirectory(atPath: folder + "/cells").sorted() == cells.sorted())
+      let settings = try cells.map { try String(contentsOfFile: "\(folder)/cells/\($0)/cell.yaml", encoding: .utf8) }
+      #expect(settings[0].contains("gamma: 2e+0") && settings[0].contains("guide: uniform"))
+      #expect(settings[1].contains("gamma: 2.5e-1") && settings[1].contains("guide: grabo"))
+      #expect(settings[2].contains("update-mode: add") && settings[2].contains("augment: true"))
+      #expect(settings[3].contains("lr: 1e-2") && settings[0].contains("lr: 5e-2"))
+      #expect(settings[3].contains("augment: false"))
+      for file in ["compare.csv", "compare.html"] {
+        let text = try String(contentsOfFile: folder + "/" + file, encoding: .utf8)
+        #expect(names.allSatisfy { text.contains($0) }, "\(file)")
+      }
+      let alone = try TrainedRun(
+        Self.shared + ["--method", "gse", "--gamma", "0.25", "--guide", "grabo", "--sparsity", "0.9", "--seed", "1"],
+        output: output.path)
+      #expect(rows[1]["accuracies"] as? [Double] == [try #require(alone.result["test_accuracy"] as? Double)])
+    }
+
+    /// Shared flags that contradict a variant's own give way.
+    @Test func aVariantsFlagsWin() throws {
+      let output = try IDXFolder()
+      let variants = "set,set:optimizer=adamw:lr=0.001,set:schedule=cosine,set:distribution=erk"
+      let (_, rows) = try compare(
+        ["--methods", variants, "--sparsities", "0.9", "--seeds", "1", "--momentum", "0.8", "--milestones", "0.1"]
+          + ["--distribution", "small-world", "--rewire", "0.2"], output: output)
+      #expect(rows.count == 4 && rows.allSatisfy { $0["accuracy_mean"] is NSNumber })
+    }
+
+    /// Folders of before there were variants.
+    @Test func plainMethodsKeepTheirFolders() throws {
+      let output = try IDXFolder()
+      let (program, _) = try compare(["--methods", "static", "--sparsities", ".9", "--seeds", "1"], output: output)
+      let folder = try #require(try program.json()["run"] as? String)
+      #expect(folder == output.path + "/compare-mlp-fashion-mnist-04b143bc")
+      #expect(FileManager.default.fileExists(atPath: folder + "/cells/static-0.9-1/cell.yaml"))
+    }
+
     @Test func rowsThatOnlyDivergedStay() throws {
       let output = try IDXFolder()
       let arguments = ["--methods", "static", "--sparsities", "0.9", "--seeds", "1,2", "--lr", "1e30"]
@@ -171,6 +220,13 @@ extension CommandLineTests {
       (["--methods", "gse,bogus"], "bogus"), (["--methods", "gse", "--sparsities", ".9,2"], "sparsity"),
       (["--methods", "gse", "--seeds", "1,x"], "seeds"), (["--methods", "gse", "--method", "set"], "--methods"),
       (["--methods", "gse", "--jobs", "-1"], "jobs"), (["--methods", ""], "methods"), ([], "--methods"),
+      (["--methods", "gse:gama=0.5"], "methods: 'gse:gama=0.5': unknown key 'gama'; did you mean 'gamma'?"),
+      (["--methods", "gse:model=mlp"], "'model'"), (["--methods", "gse:seed=2"], "'seed'"),
+      (["--methods", "gse:"], "methods: 'gse:'"), (["--methods", "gse:gamma"], "gamma: expected a value"),
+      (["--methods", "gse:gamma="], "gamma: expected a value"), (["--methods", "gse:gamma=high"], "'high' is invalid"),
+      (["--methods", "gse:gamma=1:gamma=2"], "gamma twice"), (["--methods", "gse:augment=3"], "true or false"),
+      (["--methods", "set:guide=grabo"], "methods: 'set:guide=grabo': guide: only method gse takes it"),
+      (["--methods", "gse:guide=grab"], "did you mean 'grabo'?"), (["--methods", "gsee:gamma=1"], "'gsee' is unknown"),
     ])
     func badFlagsAreRefused(arguments: [String], word: String) throws {
       expectOneLine(try RunProgram.espalier(["compare"] + arguments), status: 64, saying: word)

@@ -13,7 +13,8 @@ struct CompareCommand: ParsableCommand {
       --output.
       """)
 
-  @Option(help: "Methods, e.g. gse,set,dense.") var methods: String
+  @Option(help: "Methods, e.g. gse,set,dense; each may have flags of its own: gse:guide=grabo:gamma=0.25.")
+  var methods: String
   @Option(help: "Sparsities, e.g. .9,.98; by default --sparsity's.") var sparsities: String?
   @Option(help: "Seeds, e.g. 1,2,3; by default --seed's.") var seeds: String?
   @Option(help: "Runs at the same time; 0: as many as processors and memory allow.") var jobs = 1
@@ -89,7 +90,8 @@ struct CompareCommand: ParsableCommand {
     let sparsities = try sparsities.map { try list($0, flag: "sparsities", Double.init) }
     let seeds = try seeds.map { try list($0, flag: "seeds") { UInt64($0) } }
     return try ComparisonGrid(
-      methods: methods, sparsities: sparsities ?? [flags.sparsity ?? RunConfiguration().sparsity],
+      methods: methods.map { try MethodVariant($0) },
+      sparsities: sparsities ?? [flags.sparsity ?? RunConfiguration().sparsity],
       seeds: seeds ?? [flags.seed], flags: flags)
   }
 

@@ -7,6 +7,7 @@ import Yams
 struct ComparisonGrid {
   /// A method at a sparsity.
   struct Row {
+    /// As it was given, with flags of its own.
     let method: String
     let sparsity: Double
     let cells: [ComparisonCell]
@@ -20,7 +21,7 @@ struct ComparisonGrid {
 
   /// - Parameter flags: what all runs share.
   /// - Throws: `EspalierError.usage` where a run could not be made.
-  init(methods: [String], sparsities: [Double], seeds: [UInt64], flags: TrainFlags) throws {
+  init(methods: [MethodVariant], sparsities: [Double], seeds: [UInt64], flags: TrainFlags) throws {
     var shared = flags
     shared.method = RunConfiguration.Method.static.rawValue
     shared.sparsity = sparsities[0]
@@ -30,19 +31,14 @@ struct ComparisonGrid {
     title = "\(flags.model ?? RunConfiguration().model) on \(dataset)"
     rows = try methods.flatMap { method in
       // Dense runs ignore the sparsity, so one row is enough.
-      try (method == RunConfiguration.Method.dense.rawValue ? [0] : sparsities).map { sparsity in
+      try (method.method == RunConfiguration.Method.dense.rawValue ? [0] : sparsities).map { sparsity in
         let cells = try seeds.map { seed in
-          var own = flags
-          own.method = method
-          own.sparsity = sparsity
-          own.seed = seed
-          own.clearIdleFlags(of: method)
-          let place = "\(folder)/cells/\(method)-\(sparsity)-\(seed)"
-          own.output = place
+          let place = "\(folder)/cells/\(method.folderName)-\(sparsity)-\(seed)"
           return ComparisonCell(
-            name: "\(method) \(sparsity) seed \(seed)", folder: place, configuration: try own.resolve())
+            name: "\(method.name) \(sparsity) seed \(seed)", folder: place,
+            configuration: try method.configuration(sharing: flags, sparsity: sparsity, seed: seed, output: place))
         }
-        return Row(method: method, sparsity: sparsity, cells: cells)
+        return Row(method: method.name, sparsity: sparsity, cells: cells)
       }
     }
   }
