@@ -117,6 +117,16 @@ extension CommandLineTests {
       #expect(FileManager.default.fileExists(atPath: folder + "/cells/static-0.9-1/cell.yaml"))
     }
 
+    @Test func filesAndRecipesMayNameAMethod() throws {
+      let output = try IDXFolder()
+      let run = try TrainedRun(Self.shared + ["--method", "set", "--sparsity", "0.8"], output: output.path)
+      let program = try RunProgram.espalier(
+        ["compare", "--json", "--config", run.folder + "/config.yaml", "--methods", "static", "--output", output.path])
+      #expect(program.status == 0, "\(program.error)")
+      let rows = try #require(try program.json()["rows"] as? [[String: Any]])
+      #expect(rows.map { $0["method"] as? String } == ["static"] && rows.map { $0["sparsity"] as? Double } == [0.8])
+    }
+
     @Test func rowsThatOnlyDivergedStay() throws {
       let output = try IDXFolder()
       let arguments = ["--methods", "static", "--sparsities", "0.9", "--seeds", "1,2", "--lr", "1e30"]

@@ -95,6 +95,8 @@ enum ArgumentExpansion {
     for (flag, expand) in [("--config", ConfigurationFile.arguments), ("--preset", Preset.arguments)] {
       for value in values(of: flag, in: arguments) { expanded += try expand(value) }
     }
+    // A file and a recipe name one method; a comparison has a list of its own.
+    if verb == "compare" { expanded.removeAll { $0.hasPrefix("--method=") } }
     return [verb] + withoutContradictions(expanded, given: Array(arguments.dropFirst())) + arguments.dropFirst()
   }
 
