@@ -38,8 +38,20 @@ import Espalier
     ]
   }
 
-  /// Checks that the page's tags close, and gathers its polylines.
+  /// Checks that the page's tags close, and gathers its elements.
   final class Reader: NSObject, XMLParserDelegate {
+    struct Element {
+      let name: String
+      let attributes: [String: String]
+      /// Its own, without that of elements in it.
+      var text = ""
+
+      subscript(attribute: String) -> String? { attributes[attribute] }
+    }
+
+    /// In the order of their beginnings.
+    var all: [Element] = []
+    private var open: [Int] = []
     var polylines: [[String: String]] = []
     var bars: [[String: String]] = []
     var elements: Set<String> = []
@@ -58,8 +70,20 @@ import Espalier
       attributes: [String: String]
     ) {
       elements.insert(name)
+      open.append(all.count)
+      all.append(Element(name: name, attributes: attributes))
       if name == "polyline" { polylines.append(attributes) }
       if name == "rect" { bars.append(attributes) }
+    }
+
+    func parser(_ parser: XMLParser, foundCharacters string: String) {
+      if let last = open.last { all[last].text += string }
+    }
+
+    func parser(
+      _ parser: XMLParser, didEndElement name: String, namespaceURI: String?, qualifiedName: String?
+    ) {
+      open.removeLast()
     }
   }
 
@@ -80,8 +104,8 @@ import Espalier
     let chart = LineChart(
       title: "a < b", xLabel: "x", series: [.init(name: "s", color: 9, points: [(0, 1), (5, .nan), (10, 3)])])
     let page = try Reader("<p>" + chart.html + "</p>")
-    // The plane lies between x = 58 and 548, y = 222 and 12.
-    #expect(page.polylines.map { $0["points"] } == ["58.0,222.0 548.0,12.0"])
+    // The plane lies between x = 58 and 548, y = 222 and 12; a 52nd of that on each side is margin.
+    #expect(page.polylines.map { $0["points"] } == ["67.4,218.0 538.6,16.0"])
     #expect(page.polylines.map { $0["class"] } == ["c1"])
     #expect(LineChart(title: "none", xLabel: "x", series: []).html.isEmpty)
   }

@@ -149,12 +149,12 @@ public struct Comparison: Sendable {
     }.joined(separator: "\n")
   }
 
-  private static let heads = [
+  static let heads = [
     "method", "sparsity", "accuracy", "seeds", "seconds", "ms a step", "MiB", "FLOPs of dense", "connections",
     "explored",
   ]
 
-  private static func columns(_ row: Row) -> [String] {
+  static func columns(_ row: Row) -> [String] {
     func text(_ format: String, _ value: Double?) -> String { value.map { String(format: format, $0) } ?? "–" }
     let spread = row.accuracySd.map { String(format: " ± %.4f", $0) } ?? ""
     let failed = row.divergedSeeds.isEmpty ? "" : " (\(row.divergedSeeds.count) diverged)"
@@ -164,48 +164,5 @@ public struct Comparison: Sendable {
       text("%.0f", row.peakRssBytes.map { Double($0) / 1_048_576 }), text("%.4f", row.trainFlopsRatio),
       row.nnz.map(String.init) ?? "–", text("%.3f", row.explorationRate),
     ]
-  }
-
-  /// A page that stands alone: the table, and accuracy against sparsity, seconds and operations.
-  public var html: String {
-    let warning =
-      isSynthetic ? "<p class=\"warning\">On made-up (synthetic) data, whose accuracy means nothing.</p>\n" : ""
-    let failed = failures.map { "<li>\($0.run.escaped): \($0.error.escaped) (\($0.log.escaped))</li>" }.joined()
-    let missing =
-      failures.isEmpty ? "" : "<div class=\"warning\">Runs that failed, and are in no row:<ul>\(failed)</ul></div>\n"
-    let head = Self.heads.map { "<th>\($0)</th>" }.joined()
-    let body = rows.map { "<tr>" + Self.columns($0).map { "<td>\($0.escaped)</td>" }.joined() + "</tr>\n" }.joined()
-    let charts = [
-      chart("Accuracy against sparsity", "sparsity") { $0.sparsity },
-      chart("Accuracy against training time", "seconds") { $0.trainSeconds ?? .nan },
-      chart("Accuracy against training operations", "of dense training's") { $0.trainFlopsRatio ?? .nan },
-    ]
-    let legend = methods.enumerated().map { "<li class=\"c\($0 % Page.colors)\"><span>\($1.escaped)</span></li>" }
-    return Page.html(
-      title: title,
-      body: """
-        \(warning)\(missing)<h2>Results</h2><p class="note">Accuracy: mean ± sample standard deviation over the seeds; seconds and operations are means, memory the largest.</p>
-        <div class="wide"><table><tr>\(head)</tr>
-        \(body)</table></div>
-        <h2>Plots</h2><ul class="legend">\(legend.joined())</ul>
-        <div class="charts">
-        \(charts.joined())</div>
-
-        """)
-  }
-
-  /// In the order of their first rows.
-  private var methods: [String] {
-    rows.reduce(into: []) { names, row in if !names.contains(row.method) { names.append(row.method) } }
-  }
-
-  private func chart(_ title: String, _ xLabel: String, _ x: (Row) -> Double) -> String {
-    let series = methods.enumerated().map { color, method in
-      let own = rows.filter { $0.method == method }.sorted { x($0) < x($1) }
-      return LineChart.Series(
-        name: method, color: color, points: own.map { (x($0), $0.accuracyMean ?? .nan) },
-        spreads: own.map { $0.accuracySd ?? 0 })
-    }
-    return LineChart(title: title, xLabel: xLabel, series: series).html
   }
 }
