@@ -132,6 +132,47 @@ import Espalier
     #expect(html.contains("1, 1<"), "20 candidates for 20 connections")
   }
 
+  /// Each layer's row of the table over the updates: words of its cells, and the curves in them.
+  @Test func layersAreFollowedOverTheUpdates() throws {
+    func layer(_ name: String, _ nnz: Int, pruned: Int, rows: Int, columns: Int, explored: Double) -> String {
+      #"{"candidates":9,"empty_columns":\#(columns),"empty_rows":\#(rows),"exploration_rate":\#(explored),"grown":1,"name":"\#(name)","nnz":\#(nnz),"pruned":\#(pruned)}"#
+    }
+    let updates = (0..<60).map { i in
+      let layers = [
+        layer("a", 12 + i, pruned: 3, rows: 59 - i, columns: 4, explored: 0.25 + 0.01 * Double(i)),
+        layer("b", 8, pruned: i, rows: 0, columns: i % 2, explored: 0.5),
+      ]
+      return
+        #"{"fraction":0.2,"grown":2,"nnz":20,"seconds":0.1,"step":\#(i + 1),"layers":[\#(layers.joined(separator: ","))]}"#
+    }
+    let folder = try Folder(files: ["topology.jsonl": updates.joined(separator: "\n") + "\n"])
+    let html = Report(runs: [try RunRecord(folder: folder.path)]).html
+    let page = try Reader(html)
+    let table = try #require(html.components(separatedBy: "Layers over the updates").last)
+    func cells(_ name: String) -> [String] {
+      let row = table.components(separatedBy: "<td>\(name)</td>").dropFirst().first ?? ""
+      let end = row.range(of: "</tr>")?.lowerBound ?? row.startIndex
+      return row[..<end].components(separatedBy: "</td>").dropLast().map {
+        $0.replacing("<td>", with: "").replacing(/<svg.*<\/svg>/, with: "~")
+      }
+    }
+    #expect(cells("a") == ["~ 12 → 71", "180", "~ 59 → 0", "4", "~ 25 % → 84 %"])
+    #expect(cells("b") == ["8", "~ 1770", "0", "~ 0 → 1", "50 %"])
+    #expect(cells("all") == ["~ 20 → 79", "~ 1950", "~ 59 → 0", "~ 4 → 5", "–"])
+    let curves = page.polylines.compactMap { $0["points"] }.filter { $0.hasPrefix("1,") }
+    #expect(curves.count == 9 && curves.allSatisfy { $0.split(separator: " ").count == 24 })
+    // From the lowest at the bottom to the highest at the top.
+    #expect(curves[0].hasPrefix("1,16 ") && curves[0].hasSuffix(" 71,2"))
+    #expect(table.utf8.count < 12_000)
+  }
+
+  @Test func logsOfBeforeThereWereTheseNumbersAreRead() throws {
+    let folder = try Folder()
+    let html = Report(runs: [try RunRecord(folder: folder.path)]).html
+    let table = try #require(html.components(separatedBy: "Layers over the updates").last)
+    #expect(table.contains("<tr><td>a</td><td>12</td><td>3</td><td>0</td><td>–</td><td>–</td></tr>"))
+  }
+
   @Test func histogramsCountEveryValue() {
     let few = Histogram([0, 3, 3, 1], bins: 24)
     #expect(few.counts == [1, 1, 0, 2] && few.binWidth == 1 && few.zeros == 1 && few.maximum == 3 && few.mean == 1.75)

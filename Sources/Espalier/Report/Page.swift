@@ -63,6 +63,7 @@ enum Page {
       .legend li::before { content: ""; display: inline-block; width: 14px; height: 4px; border-radius: 2px; margin-right: 7px;
         vertical-align: middle; background: currentColor; } .legend span { color: var(--text); }
       svg.bars { width: 150px; display: inline-block; vertical-align: middle; }
+      svg.spark { width: 72px; display: inline-block; vertical-align: middle; } svg.spark polyline { stroke-width: 1.3; }
       .warning { background: var(--panel); border-left: 4px solid var(--c6); padding: 8px 12px; border-radius: 4px; overflow-wrap: anywhere; }
       .warning ul { margin: 4px 0 0; padding-left: 20px; }
       pre { background: var(--panel); padding: 12px; border-radius: 8px; overflow-x: auto; font-size: 13px; }
