@@ -40,6 +40,16 @@ public struct Evaluator {
   public func callAsFunction(
     _ model: Model, progress: (_ samples: Int, _ count: Int) -> Void = { _, _ in }
   ) throws -> LossResult {
+    let result = try evaluate(model) { samples, count in
+      progress(samples, count)
+      return true
+    }
+    guard let result else { throw EspalierError.invariant("evaluation: stopped, which nobody asked for") }
+    return result
+  }
+
+  /// The same; nil where `goesOn`, which is asked after each batch but the last, was false.
+  func evaluate(_ model: Model, while goesOn: (_ samples: Int, _ count: Int) -> Bool) throws -> LossResult? {
     let order = SampleOrder(count: loader.split.count, epoch: 0, shuffled: false, random: CounterRandom(seed: 0))
     var total = 0.0
     var correct = 0
@@ -58,7 +68,7 @@ public struct Evaluator {
           context.countCorrect(amongLargest: 5, logits.value, labels: $0)
         }
       }
-      progress(samples, loader.split.count)
+      guard goesOn(samples, loader.split.count) || samples == loader.split.count else { return nil }
     }
     guard samples > 0 else {
       throw EspalierError.input(
