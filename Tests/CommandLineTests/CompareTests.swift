@@ -70,7 +70,7 @@ extension CommandLineTests {
 
     @Test func variantsHaveFlagsOfTheirOwn() throws {
       let output = try IDXFolder()
-      let names = ["gse", "gse:gamma=0.25:guide=grabo", "set:update-mode=add:augment=true", "dense:lr=0.01"]
+      let names = ["gse", "gse:gamma=0.25:exact-subset=true", "set:update-mode=add:augment=true", "dense:lr=0.01"]
       let (program, rows) = try compare(
         ["--methods", names.joined(separator: ", "), "--sparsities", "0.9", "--seeds", "1", "--gamma", "2"],
         output: output)
@@ -78,13 +78,13 @@ extension CommandLineTests {
         rows.map { $0["method"] as? String } == names && rows.map { $0["sparsity"] as? Double } == [0.9, 0.9, 0.9, 0])
       let folder = try #require(try program.json()["run"] as? String)
       let cells = [
-        "gse-0.9-1", "gse_gamma=0.25_guide=grabo-0.9-1", "set_update-mode=add_augment=true-0.9-1",
+        "gse-0.9-1", "gse_gamma=0.25_exact-subset=true-0.9-1", "set_update-mode=add_augment=true-0.9-1",
         "dense_lr=0.01-0.0-1",
       ]
       #expect(try FileManager.default.contentsOfDirectory(atPath: folder + "/cells").sorted() == cells.sorted())
       let settings = try cells.map { try String(contentsOfFile: "\(folder)/cells/\($0)/cell.yaml", encoding: .utf8) }
       #expect(settings[0].contains("gamma: 2e+0") && settings[0].contains("guide: uniform"))
-      #expect(settings[1].contains("gamma: 2.5e-1") && settings[1].contains("guide: grabo"))
+      #expect(settings[1].contains("gamma: 2.5e-1") && settings[1].contains("exact-subset: true"))
       #expect(settings[2].contains("update-mode: add") && settings[2].contains("augment: true"))
       #expect(settings[3].contains("lr: 1e-2") && settings[0].contains("lr: 5e-2"))
       #expect(settings[3].contains("augment: false"))
@@ -93,7 +93,7 @@ extension CommandLineTests {
         #expect(names.allSatisfy { text.contains($0) }, "\(file)")
       }
       let alone = try TrainedRun(
-        Self.shared + ["--method", "gse", "--gamma", "0.25", "--guide", "grabo", "--sparsity", "0.9", "--seed", "1"],
+        Self.shared + ["--method", "gse", "--gamma", "0.25", "--exact-subset", "--sparsity", "0.9", "--seed", "1"],
         output: output.path)
       #expect(rows[1]["accuracies"] as? [Double] == [try #require(alone.result["test_accuracy"] as? Double)])
     }

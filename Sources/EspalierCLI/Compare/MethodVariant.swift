@@ -90,6 +90,7 @@ struct MethodVariant {
     .distribution: { $0.distribution = $1.distribution },
     .rewire: { $0.rewire = $1.rewire },
     .gamma: { $0.gamma = $1.gamma },
+    .exactSubset: { $0.exactSubset = $1.exactSubset },
     .extraBatches: { $0.extraBatches = $1.extraBatches },
     .alpha: { $0.alpha = $1.alpha },
     .updateEvery: { $0.updateEvery = $1.updateEvery },

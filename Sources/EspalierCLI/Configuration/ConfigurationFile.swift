@@ -71,7 +71,7 @@ enum ConfigurationFile {
       return EspalierError.usage("\(place)\(line): \(name): expected \(expected)")
     }
     if node.null != nil { return [] }
-    if key == .augment || key == .shuffle {
+    if [.augment, .shuffle, .exactSubset].contains(key) {
       guard let value = node.bool else { throw wrong("true or false") }
       return [value ? "--\(name)" : "--no-\(name)"]
     }
