@@ -18,9 +18,8 @@ extension CommandLineTests {
     @Test(arguments: [
       [], ["--schedule", "cosine"], ["--milestones", ""], ["--no-shuffle", "--augment"],
       ["--optimizer", "adamw", "--lr", "0.001"], ["--method", "topkast", "--backward-sparsity", "0.7"],
-      ["--extra-batches", "2", "--audit", "3", "--guide", "grabo"],
-      ["--exact-subset"], ["--distribution", "small-world", "--rewire", "0.3"],
-      ["--powerprop", "2", "--deephoyer", "0.001"],
+      ["--extra-batches", "2", "--audit", "3", "--guide", "grabo", "--exact-subset"],
+      ["--distribution", "small-world", "--rewire", "0.3"], ["--powerprop", "2", "--deephoyer", "0.001"],
     ])
     func aRunsConfigurationRepeatsIt(_ more: [String]) throws {
       let output = try IDXFolder()

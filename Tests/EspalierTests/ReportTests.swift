@@ -38,8 +38,20 @@ import Espalier
     ]
   }
 
-  /// Checks that the page's tags close, and gathers its polylines.
+  /// Checks that the page's tags close, and gathers its elements.
   final class Reader: NSObject, XMLParserDelegate {
+    struct Element {
+      let name: String
+      let attributes: [String: String]
+      /// Its own, without that of elements in it.
+      var text = ""
+
+      subscript(attribute: String) -> String? { attributes[attribute] }
+    }
+
+    /// In the order of their beginnings.
+    var all: [Element] = []
+    private var open: [Int] = []
     var polylines: [[String: String]] = []
     var bars: [[String: String]] = []
     var elements: Set<String> = []
@@ -58,8 +70,20 @@ import Espalier
       attributes: [String: String]
     ) {
       elements.insert(name)
+      open.append(all.count)
+      all.append(Element(name: name, attributes: attributes))
       if name == "polyline" { polylines.append(attributes) }
       if name == "rect" { bars.append(attributes) }
+    }
+
+    func parser(_ parser: XMLParser, foundCharacters string: String) {
+      if let last = open.last { all[last].text += string }
+    }
+
+    func parser(
+      _ parser: XMLParser, didEndElement name: String, namespaceURI: String?, qualifiedName: String?
+    ) {
+      open.removeLast()
     }
   }
 
@@ -80,8 +104,8 @@ import Espalier
     let chart = LineChart(
       title: "a < b", xLabel: "x", series: [.init(name: "s", color: 9, points: [(0, 1), (5, .nan), (10, 3)])])
     let page = try Reader("<p>" + chart.html + "</p>")
-    // The plane lies between x = 58 and 548, y = 222 and 12.
-    #expect(page.polylines.map { $0["points"] } == ["58.0,222.0 548.0,12.0"])
+    // The plane lies between x = 58 and 548, y = 222 and 12; a 52nd of that on each side is margin.
+    #expect(page.polylines.map { $0["points"] } == ["67.4,218.0 538.6,16.0"])
     #expect(page.polylines.map { $0["class"] } == ["c1"])
     #expect(LineChart(title: "none", xLabel: "x", series: []).html.isEmpty)
   }
@@ -148,6 +172,47 @@ import Espalier
     let html = Report(runs: [try RunRecord(folder: folder.path)]).html
     #expect(html.contains("1, 0.2<"), "4 of 20 connections moved at step 1")
     #expect(html.contains("1, 1<"), "20 candidates for 20 connections")
+  }
+
+  /// Each layer's row of the table over the updates: words of its cells, and the curves in them.
+  @Test func layersAreFollowedOverTheUpdates() throws {
+    func layer(_ name: String, _ nnz: Int, pruned: Int, rows: Int, columns: Int, explored: Double) -> String {
+      #"{"candidates":9,"empty_columns":\#(columns),"empty_rows":\#(rows),"exploration_rate":\#(explored),"grown":1,"name":"\#(name)","nnz":\#(nnz),"pruned":\#(pruned)}"#
+    }
+    let updates = (0..<60).map { i in
+      let layers = [
+        layer("a", 12 + i, pruned: 3, rows: 59 - i, columns: 4, explored: 0.25 + 0.01 * Double(i)),
+        layer("b", 8, pruned: i, rows: 0, columns: i % 2, explored: 0.5),
+      ]
+      return
+        #"{"fraction":0.2,"grown":2,"nnz":20,"seconds":0.1,"step":\#(i + 1),"layers":[\#(layers.joined(separator: ","))]}"#
+    }
+    let folder = try Folder(files: ["topology.jsonl": updates.joined(separator: "\n") + "\n"])
+    let html = Report(runs: [try RunRecord(folder: folder.path)]).html
+    let page = try Reader(html)
+    let table = try #require(html.components(separatedBy: "Layers over the updates").last)
+    func cells(_ name: String) -> [String] {
+      let row = table.components(separatedBy: "<td>\(name)</td>").dropFirst().first ?? ""
+      let end = row.range(of: "</tr>")?.lowerBound ?? row.startIndex
+      return row[..<end].components(separatedBy: "</td>").dropLast().map {
+        $0.replacing("<td>", with: "").replacing(/<svg.*<\/svg>/, with: "~")
+      }
+    }
+    #expect(cells("a") == ["~ 12 → 71", "180", "~ 59 → 0", "4", "~ 25 % → 84 %"])
+    #expect(cells("b") == ["8", "~ 1770", "0", "~ 0 → 1", "50 %"])
+    #expect(cells("all") == ["~ 20 → 79", "~ 1950", "~ 59 → 0", "~ 4 → 5", "–"])
+    let curves = page.polylines.compactMap { $0["points"] }.filter { $0.hasPrefix("1,") }
+    #expect(curves.count == 9 && curves.allSatisfy { $0.split(separator: " ").count == 24 })
+    // From the lowest at the bottom to the highest at the top.
+    #expect(curves[0].hasPrefix("1,16 ") && curves[0].hasSuffix(" 71,2"))
+    #expect(table.utf8.count < 12_000)
+  }
+
+  @Test func logsOfBeforeThereWereTheseNumbersAreRead() throws {
+    let folder = try Folder()
+    let html = Report(runs: [try RunRecord(folder: folder.path)]).html
+    let table = try #require(html.components(separatedBy: "Layers over the updates").last)
+    #expect(table.contains("<tr><td>a</td><td>12</td><td>3</td><td>0</td><td>–</td><td>–</td></tr>"))
   }
 
   @Test func histogramsCountEveryValue() {

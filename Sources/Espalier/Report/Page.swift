@@ -42,20 +42,30 @@ enum Page {
       table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
       th, td { padding: 5px 14px 5px 0; text-align: right; border-bottom: 1px solid var(--rule); white-space: nowrap; }
       th:first-child, td:first-child { text-align: left; }
-      th { color: var(--faint); font-weight: 600; }
+      th { color: var(--faint); font-weight: 600; } tr.best td { font-weight: 600; }
       .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr)); gap: 18px; }
-      figure { margin: 0; background: var(--panel); border-radius: 8px; padding: 12px; }
+      .panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(520px, 100%), 1fr)); gap: 18px; }
+      figure { margin: 0; min-width: 0; background: var(--panel); border-radius: 8px; padding: 12px; }
+      figure.points, figure.dots { overflow-x: auto; } figure.points { margin-top: 18px; }
+      figure.points svg { min-width: 680px; } figure.dots svg { min-width: 480px; max-width: 680px; }
       figure.picture { max-width: 560px; margin-top: 18px; }
       figcaption { font-weight: 600; margin-bottom: 6px; }
       svg { display: block; width: 100%; height: auto; }
       svg text { fill: var(--faint); font-size: 11px; }
+      svg text.name { fill: var(--text); paint-order: stroke; stroke: var(--panel); stroke-width: 3px; stroke-linejoin: round; }
+      figure.points polyline { stroke-width: 1.3; }
       .grid { stroke: var(--rule); stroke-width: 1; }
+      .mark { stroke: var(--panel); stroke-width: 0.8; } .seed { fill-opacity: 0.35; } .band { fill-opacity: 0.12; }
+      line.whisker { stroke-width: 1.5; } line.leader { stroke-width: 0.8; stroke-opacity: 0.6; }
+      line.level { stroke-width: 1.4; stroke-dasharray: 6 4; }
       polyline { fill: none !important; stroke-width: 1.8; stroke-linejoin: round; } polyline.faint { opacity: 0.3; stroke-width: 1; }
       .legend { list-style: none; display: flex; flex-wrap: wrap; gap: 4px 18px; padding: 0; margin: 8px 0 14px; }
       .legend li::before { content: ""; display: inline-block; width: 14px; height: 4px; border-radius: 2px; margin-right: 7px;
         vertical-align: middle; background: currentColor; } .legend span { color: var(--text); }
       svg.bars { width: 150px; display: inline-block; vertical-align: middle; }
-      .warning { background: var(--panel); border-left: 4px solid var(--c6); padding: 8px 12px; border-radius: 4px; }
+      svg.spark { width: 72px; display: inline-block; vertical-align: middle; } svg.spark polyline { stroke-width: 1.3; }
+      .warning { background: var(--panel); border-left: 4px solid var(--c6); padding: 8px 12px; border-radius: 4px; overflow-wrap: anywhere; }
+      .warning ul { margin: 4px 0 0; padding-left: 20px; }
       pre { background: var(--panel); padding: 12px; border-radius: 8px; overflow-x: auto; font-size: 13px; }
       details summary { cursor: pointer; font-weight: 600; margin: 8px 0; }
       \(series.joined())

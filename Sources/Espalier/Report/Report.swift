@@ -173,7 +173,8 @@ public struct Report {
           $0.updates.compactMap { update in update.mean(\.rankCorrelation).map { (Double(update.step), $0) } }
         }),
     ]
-    return "<h2>Topology</h2><div class=\"charts\">\n\(charts.map(\.html).joined())</div>\n"
+    let sections = runs.map { TopologySection(run: $0, isOnly: runs.count == 1).html }
+    return "<h2>Topology</h2><div class=\"charts\">\n\(charts.map(\.html).joined())</div>\n\(sections.joined())"
   }
 
   private var structure: String { runs.map { StructureSection(run: $0, isOnly: runs.count == 1).html }.joined() }

@@ -23,6 +23,10 @@ public struct RunRecord: Sendable {
     struct Layer: Decodable, Sendable {
       let name: String
       let nnz, candidates, grown, pruned: Int
+      /// Outputs and inputs without any connection.
+      let emptyRows, emptyColumns: Int?
+      /// Fraction of possible connections that were ever active.
+      let explorationRate: Double?
       /// Of an audit.
       let recall, rankCorrelation: Double?
     }

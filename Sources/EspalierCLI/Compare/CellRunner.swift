@@ -13,24 +13,28 @@ struct CellRunner {
     init(cell: ComparisonCell, process: Process) { (self.cell, self.process) = (cell, process) }
   }
 
-  /// Runs what has not ended yet; `report` hears of each outcome.
+  /// Runs what has not ended yet; `report` hears of each outcome. A run that fails leaves the others alone.
   ///
-  /// - Throws: `EspalierError` of the first run that failed for another reason than divergence; `ComparisonStopped` on a signal.
+  /// - Throws: what `report` throws; `ComparisonStopped` on a signal, or where a run was stopped. No run is left behind.
   func run(_ cells: [ComparisonCell], report: (ComparisonCell, ComparisonCell.Outcome) throws -> Void) throws {
     var waiting = cells[...]
     var running: [Job] = []
     let stop = StopRequest(maxTime: nil)
     stop.listen()
-    defer { for job in running { job.process.interrupt() } }
+    defer {
+      for job in running { job.process.terminate() }
+      for job in running { job.process.waitUntilExit() }
+    }
     while !waiting.isEmpty || !running.isEmpty {
-      if stop.reason != nil {
-        for job in running { job.process.terminate() }
-        for job in running { job.process.waitUntilExit() }
-        running = []
-        throw ComparisonStopped()
-      }
+      if stop.reason != nil { throw ComparisonStopped() }
       let limit = limit
-      while running.count < limit, let cell = waiting.popFirst() { running.append(try start(cell)) }
+      while running.count < limit, let cell = waiting.popFirst() {
+        do {
+          running.append(try start(cell))
+        } catch let error as EspalierError {
+          try report(cell, .failed(error))
+        }
+      }
       guard let index = running.firstIndex(where: { !$0.process.isRunning }) else {
         usleep(50_000)
         continue
@@ -52,7 +56,7 @@ struct CellRunner {
 
   private func start(_ cell: ComparisonCell) throws -> Job {
     let arguments = try cell.arguments()
-    let log = cell.folder + "/log.txt"
+    let log = cell.log
     guard FileManager.default.createFile(atPath: log, contents: nil), let sink = FileHandle(forWritingAtPath: log)
     else {
       throw EspalierError.write("\(log): cannot make the file; choose another --output")
@@ -71,17 +75,20 @@ struct CellRunner {
     return Job(cell: cell, process: process)
   }
 
+  /// - Throws: `ComparisonStopped` where the run was stopped.
   private func outcome(of job: Job) throws -> ComparisonCell.Outcome {
     let (cell, status) = (job.cell, job.process.terminationStatus)
-    if job.process.terminationReason == .exit, status == 0, let outcome = cell.outcome { return outcome }
-    if job.process.terminationReason == .exit, status == 70 {
+    guard job.process.terminationReason == .exit else {
+      if [SIGINT, SIGTERM].contains(status) { throw ComparisonStopped() }
+      let hint = status == SIGKILL ? "; perhaps memory ran out" : ""
+      return .failed(.invariant("it was killed by signal \(status)\(hint)"))
+    }
+    if status == 0, let outcome = cell.outcome { return outcome }
+    if status == 70 {
       _ = FileManager.default.createFile(atPath: cell.folder + "/diverged", contents: nil)
       return .diverged
     }
-    if job.process.terminationReason == .exit, status == 75 { throw ComparisonStopped() }
-    let log = FileManager.default.contents(atPath: cell.folder + "/log.txt").map { String(decoding: $0, as: UTF8.self) }
-    let last = log?.split(separator: "\n").last.map(String.init) ?? "it said nothing"
-    let words = last.replacing("espalier: error: ", with: "")
+    if status == 75 { throw ComparisonStopped() }
     let kind: EspalierError.Kind =
       switch status {
       case 64: .usage
@@ -89,7 +96,7 @@ struct CellRunner {
       case 74: .write
       default: .invariant
       }
-    throw EspalierError(kind, "\(cell.name): \(words) (see \(cell.folder)/log.txt)")
+    return .failed(EspalierError(kind, cell.lastWords.replacing("espalier: error: ", with: "")))
   }
 }
 

@@ -8,11 +8,13 @@ struct CompareCommand: ParsableCommand {
     commandName: "compare",
     abstract: "Trains several methods at several sparsities with several seeds and tabulates what they come to.",
     discussion: """
-      Takes train's flags for what all runs share. The same command again goes on where it was stopped; more methods, sparsities or \
-      seeds add to what is there. Writes compare.csv, compare.json and compare.html into its folder below --output.
+      Takes train's flags for what all runs share. The same command again goes on where it was stopped, and tries again what failed; \
+      more methods, sparsities or seeds add to what is there. Writes compare.csv, compare.json and compare.html into its folder below \
+      --output.
       """)
 
-  @Option(help: "Methods, e.g. gse,set,dense.") var methods: String
+  @Option(help: "Methods, e.g. gse,set,dense; each may have flags of its own: gse:guide=grabo:gamma=0.25.")
+  var methods: String
   @Option(help: "Sparsities, e.g. .9,.98; by default --sparsity's.") var sparsities: String?
   @Option(help: "Seeds, e.g. 1,2,3; by default --seed's.") var seeds: String?
   @Option(help: "Runs at the same time; 0: as many as processors and memory allow.") var jobs = 1
@@ -21,9 +23,15 @@ struct CompareCommand: ParsableCommand {
 
   private struct Result: Encodable {
     let rows: [Comparison.Row]
+    let failed: [Comparison.Failure]
     let synthetic: Bool
     let stopped: String?
     let run: String
+
+    init(_ comparison: Comparison, in folder: String, stopped: String? = nil) {
+      (rows, failed, synthetic) = (comparison.rows, comparison.failures, comparison.isSynthetic)
+      (self.stopped, run) = (stopped, folder)
+    }
   }
 
   func run() throws {
@@ -35,30 +43,45 @@ struct CompareCommand: ParsableCommand {
     for cell in grid.cells { outcomes[cell.folder] = cell.outcome }
     let missing = grid.cells.filter { outcomes[$0.folder] == nil }
     Terminal.note("\(grid.cells.count) runs in \(grid.folder), \(missing.count) to go")
+    Self.warnOfOtherVersions(grid.cells)
+    var failed: [(cell: ComparisonCell, error: EspalierError)] = []
     let runner = CellRunner(jobs: jobs == 0 ? nil : jobs, threads: grid.cells[0].configuration.threads)
     do {
       try runner.run(missing) { cell, outcome in
         outcomes[cell.folder] = outcome
+        if case .failed(let error) = outcome { failed.append((cell, error)) }
         Terminal.note("[\(outcomes.count)/\(grid.cells.count)] \(cell.name): \(outcome.words)")
         try write(grid.comparison(of: outcomes), to: grid.folder)
       }
     } catch is ComparisonStopped {
-      if json { try print(grid.comparison(of: outcomes), grid, stopped: "signal") }
+      if json { try Terminal.json(Result(grid.comparison(of: outcomes), in: grid.folder, stopped: "signal")) }
       throw ComparisonStopped()
     }
     let comparison = grid.comparison(of: outcomes)
     try write(comparison, to: grid.folder)
     if json {
-      try print(comparison, grid, stopped: nil)
+      try Terminal.json(Result(comparison, in: grid.folder))
     } else {
       try Terminal.result(comparison.table)
       try Terminal.result(grid.folder + "/compare.html")
     }
+    if let first = failed.first {
+      let words = failed.map { "\($0.cell.name): \($0.error.message) (see \($0.cell.log))" }.joined(separator: "; ")
+      throw EspalierError(
+        first.error.kind,
+        "\(failed.count) of \(grid.cells.count) runs failed, which the same command tries again: \(words)")
+    }
   }
 
-  private func print(_ comparison: Comparison, _ grid: ComparisonGrid, stopped: String?) throws {
-    try Terminal.json(
-      Result(rows: comparison.rows, synthetic: comparison.isSynthetic, stopped: stopped, run: grid.folder))
+  /// Results of another version of the program may not be comparable with those to come.
+  private static func warnOfOtherVersions(_ cells: [ComparisonCell]) {
+    let commits = cells.compactMap(\.commit).filter { $0 != buildCommit }
+    let others = Dictionary(grouping: commits, by: \.self).sorted { $0.key < $1.key }
+    guard !others.isEmpty else { return }
+    let words = others.map { "\($0.value.count) of commit \($0.key)" }.joined(separator: ", ")
+    Terminal.note(
+      "espalier: warning: not all results there are of this program's commit \(buildCommit): \(words); to have all of one version choose another --output"
+    )
   }
 
   private func grid() throws -> ComparisonGrid {
@@ -67,7 +90,8 @@ struct CompareCommand: ParsableCommand {
     let sparsities = try sparsities.map { try list($0, flag: "sparsities", Double.init) }
     let seeds = try seeds.map { try list($0, flag: "seeds") { UInt64($0) } }
     return try ComparisonGrid(
-      methods: methods, sparsities: sparsities ?? [flags.sparsity ?? RunConfiguration().sparsity],
+      methods: methods.map { try MethodVariant($0) },
+      sparsities: sparsities ?? [flags.sparsity ?? RunConfiguration().sparsity],
       seeds: seeds ?? [flags.seed], flags: flags)
   }
 
@@ -84,10 +108,9 @@ struct CompareCommand: ParsableCommand {
   }
 
   private func write(_ comparison: Comparison, to folder: String) throws {
-    let rows = Result(rows: comparison.rows, synthetic: comparison.isSynthetic, stopped: nil, run: folder)
     let files = [
       ("compare.csv", Data(comparison.csv.utf8)), ("compare.html", Data(comparison.html.utf8)),
-      ("compare.json", try JSONOutput.encode(rows) + Data("\n".utf8)),
+      ("compare.json", try JSONOutput.encode(Result(comparison, in: folder)) + Data("\n".utf8)),
     ]
     for (name, data) in files {
       do {
@@ -104,6 +127,7 @@ extension ComparisonCell.Outcome {
     switch self {
     case .finished(let cell): "test accuracy \(String(format: "%.4f in %.1f s", cell.testAccuracy, cell.trainSeconds))"
     case .diverged: "diverged"
+    case .failed(let error): "failed: \(error.message)"
     }
   }
 }

@@ -7,6 +7,7 @@ import Yams
 struct ComparisonGrid {
   /// A method at a sparsity.
   struct Row {
+    /// As it was given, with flags of its own.
     let method: String
     let sparsity: Double
     let cells: [ComparisonCell]
@@ -20,7 +21,7 @@ struct ComparisonGrid {
 
   /// - Parameter flags: what all runs share.
   /// - Throws: `EspalierError.usage` where a run could not be made.
-  init(methods: [String], sparsities: [Double], seeds: [UInt64], flags: TrainFlags) throws {
+  init(methods: [MethodVariant], sparsities: [Double], seeds: [UInt64], flags: TrainFlags) throws {
     var shared = flags
     shared.method = RunConfiguration.Method.static.rawValue
     shared.sparsity = sparsities[0]
@@ -30,19 +31,14 @@ struct ComparisonGrid {
     title = "\(flags.model ?? RunConfiguration().model) on \(dataset)"
     rows = try methods.flatMap { method in
       // Dense runs ignore the sparsity, so one row is enough.
-      try (method == RunConfiguration.Method.dense.rawValue ? [0] : sparsities).map { sparsity in
+      try (method.method == RunConfiguration.Method.dense.rawValue ? [0] : sparsities).map { sparsity in
         let cells = try seeds.map { seed in
-          var own = flags
-          own.method = method
-          own.sparsity = sparsity
-          own.seed = seed
-          own.clearIdleFlags(of: method)
-          let place = "\(folder)/cells/\(method)-\(sparsity)-\(seed)"
-          own.output = place
+          let place = "\(folder)/cells/\(method.folderName)-\(sparsity)-\(seed)"
           return ComparisonCell(
-            name: "\(method) \(sparsity) seed \(seed)", folder: place, configuration: try own.resolve())
+            name: "\(method.name) \(sparsity) seed \(seed)", folder: place,
+            configuration: try method.configuration(sharing: flags, sparsity: sparsity, seed: seed, output: place))
         }
-        return Row(method: method, sparsity: sparsity, cells: cells)
+        return Row(method: method.name, sparsity: sparsity, cells: cells)
       }
     }
   }
@@ -71,12 +67,16 @@ struct ComparisonGrid {
           finished.append(result)
           isSynthetic = isSynthetic || cell.configuration.dataset == "synthetic"
         case .diverged: diverged.append(cell.configuration.seed)
-        case nil: break
+        case .failed, nil: break
         }
       }
       return Comparison.Row(method: row.method, sparsity: row.sparsity, cells: finished, diverged: diverged)
     }
-    return Comparison(title: title, rows: rows, isSynthetic: isSynthetic)
+    let failures = cells.compactMap { cell -> Comparison.Failure? in
+      guard case .failed(let error) = results[cell.folder] else { return nil }
+      return Comparison.Failure(run: cell.name, error: error.message, log: cell.log)
+    }
+    return Comparison(title: title, rows: rows, failures: failures, isSynthetic: isSynthetic)
   }
 }
 
@@ -85,21 +85,46 @@ struct ComparisonCell {
   enum Outcome {
     case finished(Comparison.Cell)
     case diverged
+    /// For another reason; the run is tried again when its result is asked for again.
+    case failed(EspalierError)
   }
 
   let name: String
   let folder: String
   let configuration: RunConfiguration
 
+  /// What its process says goes here.
+  var log: String { folder + "/log.txt" }
+
+  /// The last line of its log.
+  var lastWords: String {
+    let text = FileManager.default.contents(atPath: log).map { String(decoding: $0, as: UTF8.self) } ?? ""
+    return text.split(separator: "\n").last.map(String.init) ?? "it said nothing"
+  }
+
   /// The result of a run that ended, also of one long ago.
   var outcome: Outcome? {
+    if let finished { return .finished(finished.result) }
+    return FileManager.default.fileExists(atPath: folder + "/diverged") ? .diverged : nil
+  }
+
+  /// The commit of the program that made the result; nil where there is none.
+  var commit: String? {
+    struct Environment: Decodable { let commit: String }
+    guard let finished else { return nil }
+    let data = FileManager.default.contents(atPath: finished.run + "/environment.json") ?? Data()
+    return (try? JSONDecoder().decode(Environment.self, from: data))?.commit ?? "unknown"
+  }
+
+  /// The newest run that has a result.
+  private var finished: (run: String, result: Comparison.Cell)? {
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
     for run in runs {
       guard let data = FileManager.default.contents(atPath: run + "/result.json") else { continue }
-      let decoder = JSONDecoder()
-      decoder.keyDecodingStrategy = .convertFromSnakeCase
-      if let cell = try? decoder.decode(Comparison.Cell.self, from: data) { return .finished(cell) }
+      if let result = try? decoder.decode(Comparison.Cell.self, from: data) { return (run, result) }
     }
-    return FileManager.default.fileExists(atPath: folder + "/diverged") ? .diverged : nil
+    return nil
   }
 
   /// Folders of its runs, the newest first.

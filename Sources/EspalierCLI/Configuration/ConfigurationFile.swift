@@ -14,13 +14,20 @@ enum ConfigurationFile {
       throw EspalierError.input("\(path): cannot be read; expected a YAML file whose keys are train's flags")
     }
     let arguments = try arguments(yaml: String(decoding: data, as: UTF8.self), path: path)
+    _ = try flags(arguments, place: path)
+    return arguments
+  }
+
+  /// The flags that arguments made of keys and values stand for.
+  ///
+  /// - Throws: `EspalierError.usage`, which names the place that they come from, for a value of the wrong kind.
+  static func flags(_ arguments: [String], place: String) throws -> TrainFlags {
     do {
-      _ = try TrainFlags.parse(arguments)
+      return try TrainFlags.parse(arguments)
     } catch {
       let words = TrainFlags.message(for: error).split(whereSeparator: \.isNewline).joined(separator: " ")
-      throw EspalierError.usage("\(path): \(words)")
+      throw EspalierError.usage("\(place): \(words)")
     }
-    return arguments
   }
 
   private static func arguments(yaml: String, path: String) throws -> [String] {
@@ -36,7 +43,8 @@ enum ConfigurationFile {
       throw EspalierError.input("\(path): expected keys with values, such as 'sparsity: 0.98', found something else")
     }
     return try mapping.flatMap { key, value in
-      try argument(try known(key, path: path), value, path: path)
+      let line = key.mark.map { ", line \($0.line)" } ?? ""
+      return try argument(try known(key.string ?? "(not a word)", place: path + line), value, place: path)
     }
   }
 
@@ -55,29 +63,35 @@ enum ConfigurationFile {
   static func checkKeys(of yaml: String, path: String) throws {
     for (key, _) in (try? Yams.compose(yaml: yaml))?.mapping ?? [:] {
       do {
-        _ = try known(key, path: path)
+        _ = try known(key.string ?? "(not a word)", place: path + (key.mark.map { ", line \($0.line)" } ?? ""))
       } catch let error as EspalierError {
         throw EspalierError.input(error.message)
       }
     }
   }
 
-  private static func known(_ node: Node, path: String) throws -> RunConfiguration.CodingKeys {
-    let name = node.string ?? "(not a word)"
-    if let key = RunConfiguration.CodingKeys(rawValue: name) { return key }
-    let names = RunConfiguration.CodingKeys.allCases.map(\.rawValue)
-    let line = node.mark.map { ", line \($0.line)" } ?? ""
+  /// The key of that name.
+  ///
+  /// - Throws: `EspalierError.usage` with the nearest name of `keys` where it is none of them.
+  static func known(
+    _ name: String, among keys: [RunConfiguration.CodingKeys] = RunConfiguration.CodingKeys.allCases, place: String
+  ) throws -> RunConfiguration.CodingKeys {
+    if let key = RunConfiguration.CodingKeys(rawValue: name), keys.contains(key) { return key }
+    let names = keys.map(\.rawValue)
     let hint =
       EspalierError.nearest(to: name, among: names).map { "did you mean '\($0)'?" }
       ?? "known are \(names.joined(separator: ", "))"
-    throw EspalierError.usage("\(path)\(line): unknown key '\(name)'; \(hint)")
+    throw EspalierError.usage("\(place): unknown key '\(name)'; \(hint)")
   }
 
-  private static func argument(_ key: RunConfiguration.CodingKeys, _ node: Node, path: String) throws -> [String] {
+  /// What a key with a value is on a command line; nothing for a null.
+  ///
+  /// - Throws: `EspalierError.usage`, which names the place, for a value that is no such value.
+  static func argument(_ key: RunConfiguration.CodingKeys, _ node: Node, place: String) throws -> [String] {
     let name = key.rawValue
     func wrong(_ expected: String) -> EspalierError {
       let line = node.mark.map { ", line \($0.line)" } ?? ""
-      return EspalierError.usage("\(path)\(line): \(name): expected \(expected)")
+      return EspalierError.usage("\(place)\(line): \(name): expected \(expected)")
     }
     if node.null != nil { return [] }
     if [.augment, .shuffle, .exactSubset].contains(key) {
@@ -108,6 +122,8 @@ enum ArgumentExpansion {
       }
       if let name = value(of: "--preset", at: i, in: arguments) { expanded += try Preset.arguments(name: name) }
     }
+    // A file and a recipe name one method; a comparison has a list of its own.
+    if verb == "compare" { expanded.removeAll { $0.hasPrefix("--method=") } }
     return [verb] + withoutContradictions(expanded, given: Array(arguments.dropFirst()), verb: verb)
       + arguments.dropFirst()
   }
