@@ -81,7 +81,8 @@ final class ScoringWatch {
 
   private func checkStop() throws {
     guard let run, run.stop.reason != nil else { return }
-    let interruption = try run.interruption(at: 0, log: log)
+    var interruption = try run.interruption(at: 0, log: log)
+    interruption.isShared = false
     throw interruption
   }
 

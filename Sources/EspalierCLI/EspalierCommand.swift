@@ -21,23 +21,36 @@ struct EspalierCommand: ParsableCommand {
     signal(SIGPIPE, SIG_IGN)
     do {
       var command = try parseAsRoot(try ArgumentExpansion.expand(Array(CommandLine.arguments.dropFirst())))
+      if !(command is TrainCommand || command is ResumeCommand) {
+        try Launch.current.refuse(type(of: command).configuration.commandName ?? "the command")
+      }
       try command.run()
-    } catch let error as EspalierError {
+    } catch {
+      // What fails on all ranks is rank 0's to say.
+      if Launch.current.rank > 0, !(error is InterruptedRun) { sleep(1) }
+      report(error)
+    }
+  }
+
+  /// Says why the program ends, and ends it.
+  private static func report(_ error: any Error) -> Never {
+    switch error {
+    case let error as EspalierError:
       Terminal.error(error.message)
-      Foundation.exit(error.exitCode)
-    } catch let stopped as StoppedRun {
+      Launch.exit(error.exitCode)
+    case let stopped as StoppedRun:
       Terminal.error(stopped.error.message)
-      Foundation.exit(stopped.error.exitCode)
-    } catch let interrupted as InterruptedRun {
+      Launch.exit(stopped.error.exitCode)
+    case let interrupted as InterruptedRun:
       Terminal.note(
         "espalier: stopped at step \(interrupted.step): \(interrupted.reason); go on with: espalier resume \(interrupted.folder)"
       )
-      Foundation.exit(InterruptedRun.exitCode)
-    } catch is ComparisonStopped {
+      // The other ranks leave it to the first one to say so.
+      Launch.exit(Launch.current.rank > 0 ? 0 : InterruptedRun.exitCode)
+    case is ComparisonStopped:
       Terminal.note("espalier: stopped; the same command goes on")
-      Foundation.exit(75)
-    } catch {
-      leave(error)
+      Launch.exit(75)
+    default: leave(error)
     }
   }
 
@@ -47,6 +60,6 @@ struct EspalierCommand: ParsableCommand {
     guard code != .success else { exit(withError: error) }
     let line = message(for: error).split(whereSeparator: \.isNewline).joined(separator: " ")
     Terminal.error(code == .validationFailure ? "\(line) (see 'espalier --help')" : line)
-    Foundation.exit(code == .validationFailure ? 64 : 1)
+    Launch.exit(code == .validationFailure ? 64 : 1)
   }
 }

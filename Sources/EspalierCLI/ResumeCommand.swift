@@ -16,17 +16,22 @@ struct ResumeCommand: ParsableCommand {
   @Flag(help: "Show on this machine that a stop changes nothing, and leave the run as it is.") var verify = false
   @Flag(help: "Print the result as one JSON object.") var json = false
 
-  func run() throws {
+  func run() throws { try Launch.current.withRanks(run) }
+
+  private func run(on ranks: RankGroup) throws {
     let path = folder.count > 1 && folder.hasSuffix("/") ? String(folder.dropLast()) : folder
     let recorded = try Self.settings(try RunFolder.configuration(of: path), of: path + "/config.yaml")
-    if !verify, let result = RunFolder.result(of: path) { return try finish(path, result: result) }
+    if verify { try Launch.current.refuse("resume --verify") }
+    if !verify, let result = RunFolder.result(of: path) {
+      return ranks.rank > 0 ? () : try finish(path, result: result)
+    }
     if let threads { _ = try ComputeContext(threads: threads) }
     var settings = recorded
-    settings.threads = threads ?? recorded.threads
+    settings.threads = threads ?? (ranks.size > 1 ? Launch.current.threads : recorded.threads)
     settings.dataDir = dataDir ?? recorded.dataDir
     settings.maxTime = maxTime ?? recorded.maxTime
     try settings.validateCheckpoints()
-    let lock = try RunLock(path)
+    let lock = ranks.rank > 0 ? nil : try RunLock(path)
     let store = CheckpointStore(run: path, keep: settings.keep)
     let newest = store.newest { _, reason in
       Terminal.note("espalier: warning: a damaged checkpoint is skipped: \(reason)")
@@ -35,6 +40,9 @@ struct ResumeCommand: ParsableCommand {
     if verify {
       return try show(try ResumeVerification(settings: settings, path: path, store: store)(from: newest))
     }
+    guard let lock else {
+      return try Self.session(settings, from: newest, in: store, path: path, ranks: ranks).follow()
+    }
     store.removeUnfinished()
     RunFolder.removeTemporaries(in: path)
     let resolved = settings
@@ -42,7 +50,7 @@ struct ResumeCommand: ParsableCommand {
       let folder = try RunFolder(resuming: path, lock: lock, step: step, epochs: epochs, context: context)
       return try BegunRun(in: folder, resolved, printingJSON: json)
     }
-    let session = try Self.session(resolved, from: newest, in: store, path: path) {
+    let session = try Self.session(resolved, from: newest, in: store, path: path, ranks: ranks) {
       try begin($0, step: nil, epochs: 0)
     }
     let progress = session.trainer.progress
@@ -58,13 +66,13 @@ struct ResumeCommand: ParsableCommand {
   /// - Throws: `EspalierError.input` where the configuration, the data or the checkpoint are not the run's.
   static func session(
     _ settings: RunConfiguration, from saved: (step: Int, state: RunState)?, in store: CheckpointStore, path: String,
-    begin: ((ComputeContext) throws -> BegunRun)? = nil
+    ranks: RankGroup = RankGroup(), begin: ((ComputeContext) throws -> BegunRun)? = nil
   ) throws -> TrainingSession {
     let session = try blaming(path + "/config.yaml") {
       let context = try ComputeContext(threads: settings.threads, gamma: settings.meterGamma)
       return try TrainingSession(
         settings, context: context, checkpoint: saved.map { try Checkpoint(path: store.path(step: $0.step)) },
-        begin: begin)
+        ranks: ranks, begin: begin)
     }
     guard let saved else { return session }
     guard saved.state.data == session.data else {

@@ -14,15 +14,21 @@ struct TrainCommand: ParsableCommand {
   @Flag(help: "Print the result as one JSON object.") var json = false
   @Flag(help: "Print the resolved configuration and the plan, and train nothing.") var dryRun = false
 
-  func run() throws {
+  func run() throws { try Launch.current.withRanks(run) }
+
+  private func run(on ranks: RankGroup) throws {
     let found = try TrainingSession.find(flags.dataset ?? RunConfiguration().dataset, directory: flags.dataDir)
     let configuration = try flags.resolve(for: found.description)
+    if dryRun, ranks.rank > 0 { return }
     if dryRun { return try DryRun(configuration).print(asJSON: json) }
     let context = try ComputeContext(threads: configuration.threads, gamma: configuration.meterGamma)
     func begin() throws -> BegunRun {
       try BegunRun(in: RunFolder(configuration, context: context), configuration, printingJSON: json)
     }
-    let session = try TrainingSession(configuration, context: context, found: found) { _ in try begin() }
+    guard ranks.rank == 0 else {
+      return try TrainingSession(configuration, context: context, found: found, ranks: ranks).follow()
+    }
+    let session = try TrainingSession(configuration, context: context, found: found, ranks: ranks) { _ in try begin() }
     try session.run(session.begun ?? begin())
   }
 }
@@ -45,11 +51,12 @@ struct TrainingSession {
   /// - Parameters:
   ///   - checkpoint: has the model's weights; without it they are drawn.
   ///   - found: the data set, where it has been looked for already.
+  ///   - ranks: who trains the model together.
   ///   - begin: begins the run that the session is for; called where connections have to be chosen.
   /// - Throws: where they are chosen, as `run(_:)`.
   init(
     _ configuration: RunConfiguration, context: ComputeContext, checkpoint: Checkpoint? = nil,
-    found: FoundDataset? = nil, begin: ((ComputeContext) throws -> BegunRun)? = nil
+    found: FoundDataset? = nil, ranks: RankGroup = RankGroup(), begin: ((ComputeContext) throws -> BegunRun)? = nil
   ) throws {
     self.configuration = configuration
     self.context = context
@@ -91,8 +98,13 @@ struct TrainingSession {
       options: configuration.trainingOptions, updater: configuration.updater(for: model, schedule: schedule),
       updateMode: configuration.updateMode,
       denseMethod: configuration.denseMethod(
-        for: model, isResumed: checkpoint != nil, timetable: timetable, context: context), context: context)
+        for: model, isResumed: checkpoint != nil, timetable: timetable, context: context), ranks: ranks,
+      context: context)
     trainer.progress.start = scored?.cost
+    if let (rank, name) = ranks.firstDifference(in: [("data set", data)]) {
+      throw EspalierError.input(
+        "\(name) \(configuration.dataset): rank \(rank) finds another than rank 0; give all ranks the same --data-dir")
+    }
   }
 
   /// Looks for a data set.
