@@ -21,7 +21,7 @@ struct BegunRun {
 
   /// Reports that the run was asked to stop; what is to be thrown then.
   func interruption(at step: Int, log: (String) -> Void) throws -> InterruptedRun {
-    let reason = stop.reason ?? "stopped"
+    let reason = stop.reason ?? "another rank received a signal"
     log("stopped at step \(step): \(reason)")
     if printsJSON { try Terminal.json(StoppedResult(stopped: reason, run: folder.path, steps: step)) }
     return InterruptedRun(reason: reason, step: step, folder: folder.path)

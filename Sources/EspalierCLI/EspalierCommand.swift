@@ -26,8 +26,8 @@ struct EspalierCommand: ParsableCommand {
       }
       try command.run()
     } catch {
-      // What fails on all ranks is rank 0's to say.
-      if Launch.current.rank > 0, !(error is InterruptedRun) { sleep(1) }
+      // What fails on all ranks is rank 0's to say, which ends the others.
+      if Launch.current.rank > 0, !(error is InterruptedRun) { sleep(5) }
       report(error)
     }
   }

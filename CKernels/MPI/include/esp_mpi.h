@@ -4,9 +4,8 @@
 #include <stddef.h>
 
 // The calls of MPI that ranks of a training run make, on all processes (MPI_COMM_WORLD): what MPI names by macros does
-// not reach Swift. Counts and starts are in bytes. An error of MPI ends the job. Empty without the package trait MPI.
-
-#ifdef ESP_WITH_MPI
+// not reach Swift. Counts and starts are in bytes. An error of MPI ends the job. Defined with the package trait MPI
+// alone.
 
 /// Joins the other processes; 0 where MPI refuses. Called once, before any other.
 int esp_mpi_start(void);
@@ -32,5 +31,4 @@ void esp_mpi_finish(void);
 /// Ends all processes; the job's exit code is `code`.
 void esp_mpi_abort(int code);
 
-#endif
 #endif

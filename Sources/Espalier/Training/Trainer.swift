@@ -138,7 +138,7 @@ public final class Trainer {
       in: order, size: options.batchSize, slice: slice, dropLast: true, from: first, augmentation: augmentation,
       epoch: epoch, random: random)
     let end = endOfEpoch
-    while progress.step < end, !stops(observer) {
+    while progress.step < end {
       let step = progress.step
       let started = ContinuousClock.now
       let (loss, update) = try self.step(step, from: &batches)
