@@ -14,7 +14,7 @@ cd "$place"
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_rmaps_base_oversubscribe=1
 
 perceptron=(--model mlp --hidden 64,32 --batch-size 64 --max-steps 60 --seed 5)
-convolutions=(--model resnet20 --width 0.25 --dataset synthetic --augment --batch-size 30 --max-steps 8 --seed 3)
+convolutions=(--model resnet20 --width 0.25 --dataset synthetic --augment --batch-size 30 --max-steps 8 --seed 3 --lr 0.01)
 settings=(--update-every 10 --checkpoint-every 20 --threads 1 --log-every 1 --json)
 
 fail() { echo "Tests/mpi.sh: $*" >&2; exit 1; }

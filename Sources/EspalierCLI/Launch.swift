@@ -25,8 +25,7 @@ struct Launch {
       ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"), ("PMI_SIZE", "PMI_RANK"),
       ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),
     ]
-    let found = names.compactMap { names in number(names.0).map { (size: $0, rank: number(names.1) ?? 0) } }
-      .first { $0.size > 1 }
+    let found = names.lazy.compactMap { names in number(names.0).map { (size: $0, rank: number(names.1) ?? 0) } }.first
     (size, rank) = (found?.size ?? 1, found?.rank ?? 0)
     localSize = number("OMPI_COMM_WORLD_LOCAL_SIZE")
   }
