@@ -59,6 +59,11 @@ struct ImportCommand: ParsableCommand {
       model: request, dataset: description.name, method: "imported", seed: 0, step: 0, batchSize: 128)
     try Checkpoint.save(model, information, to: output)
     if dataset == nil { Terminal.note("note: taken for \(description.name); name another with --dataset") }
+    if description.classes != request.classes {
+      Terminal.note(
+        "note: \(description.name) has \(description.classes) classes, the weights' head \(request.classes): predict and export work, eval does not"
+      )
+    }
     try report(model)
   }
 

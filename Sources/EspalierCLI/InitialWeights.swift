@@ -30,7 +30,8 @@ extension WeightsFile {
     result.classes = max(1, request.classes)
     guard let head = try ModelCatalog.spec(result).weightLayers.last?.shape.name else { return result }
     guard let classes = outputs(ofLayer: head), (1...1 << 24).contains(classes) else {
-      throw EspalierError.input("\(path): lacks '\(head).weight', the head of \(request.name); is it that model's?")
+      throw EspalierError.input(
+        "\(path): lacks '\(head).weight', the head of \(request.name); is it that model's?\(namesHint)")
     }
     guard request.classes == 0 || request.classes == classes else {
       throw EspalierError.usage(

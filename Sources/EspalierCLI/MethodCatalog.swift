@@ -53,7 +53,10 @@ extension RunConfiguration {
     let long = ITOP.schedule(interval: schedule.interval, end: schedule.end, fraction: alpha)
     switch method {
     case .static, .snip, .grasp, .synflow, .magnitude, .dense, .gradual, .lottery, .snfsDense: return nil
-    case .gse: return try GSE(schedule: schedule, guide: guide, gamma: gamma, scope: scope)
+    case .gse:
+      return try GSE(
+        schedule: schedule, guide: guide, gamma: gamma, scope: scope,
+        subsetSize: exactSubset == true ? .exact : .drawn)
     case .set: return SET(schedule: schedule, scope: scope)
     case .dsr: return DSR(schedule: constant)
     case .deepr: return DeepR(recordEvery: schedule.interval)

@@ -28,6 +28,8 @@ struct RunConfiguration: Codable, Hashable {
   var distribution = DistributionName.erdosRenyi
   var rewire: Double?
   var gamma = 1.0
+  /// Of `gse` alone.
+  var exactSubset: Bool?
   var extraBatches: Int?
   var audit: Int?
   var alpha = 0.2
@@ -88,6 +90,7 @@ struct RunConfiguration: Codable, Hashable {
     case rounds
     case rewindStep = "rewind-step"
     case distribution, rewire, gamma
+    case exactSubset = "exact-subset"
     case extraBatches = "extra-batches"
     case audit, alpha
     case updateEvery = "update-every"

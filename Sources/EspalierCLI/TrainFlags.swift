@@ -43,6 +43,10 @@ struct TrainFlags: ParsableArguments {
   var distribution: String?
   @Option(help: "small-world only: the probability that a connection is rewired (0.1).") var rewire: Double?
   @Option(help: "gse, snfs: candidates drawn a connection.") var gamma: Double?
+  @Flag(
+    inversion: .prefixedNo,
+    help: "gse only: gamma candidates a connection, all distinct, rather than what as many draws hit.")
+  var exactSubset: Bool?
   @Option(help: "gse only: further training batches whose gradients, summed, decide which candidates grow (0).")
   var extraBatches: Int?
   @Option(help: "gse only: rows of each layer whose whole gradient updates are compared with in topology.jsonl (0).")
@@ -155,6 +159,7 @@ struct TrainFlags: ParsableArguments {
       throw EspalierError.usage("rewire: \(rewire) is out of range; expected 0 to 1")
     }
     run.rewire = rewire
+    run.exactSubset = exactSubset
     run.extraBatches = extraBatches
     run.audit = audit
     run.alpha = alpha ?? run.alpha
@@ -170,6 +175,9 @@ struct TrainFlags: ParsableArguments {
     for (flag, value) in [("extra-batches", run.extraBatches), ("audit", run.audit)]
     where value != nil && method != .gse {
       throw EspalierError.usage("\(flag): only method gse takes it, the method is \(method.rawValue)")
+    }
+    if run.exactSubset == true, method != .gse {
+      throw EspalierError.usage("exact-subset: only method gse takes it, the method is \(method.rawValue)")
     }
     for (flag, value) in [("powerprop", powerprop), ("deephoyer", deepHoyer)] where value != nil && method.isDense {
       throw EspalierError.usage(
@@ -220,7 +228,7 @@ struct TrainFlags: ParsableArguments {
   mutating func clearIdleFlags(of name: String) {
     guard let method = RunConfiguration.Method(rawValue: name) else { return }
     if !method.takesGuide { guide = nil }
-    if method != .gse { (extraBatches, audit) = (nil, nil) }
+    if method != .gse { (extraBatches, audit, exactSubset) = (nil, nil, nil) }
     if method.isDense { (powerprop, deepHoyer) = (nil, nil) }
     if method.fixesScope { scope = nil }
     if !method.takesInitialSparsity { initialSparsity = nil }

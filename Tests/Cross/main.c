@@ -162,6 +162,43 @@ static void run_sddmm(esp_isa isa, const esp_csr *w, const esp_conv_shape *s, si
   free(workspace);
 }
 
+/// Both gradients in one pass: the bits of the kernels for each, which are `dx` and `g`, and a base added.
+static void check_backward(esp_isa isa, const esp_conv_gradients *call, const esp_conv_shape *s, size_t blocks,
+                           size_t lanes, const conv_oracle *expected) {
+  const size_t nx = blocks * s->in_channels * s->in_height * s->in_width * lanes,
+               nnz = call->w->row_starts[call->w->rows];
+  float *base = signed_floats(nx), *dx = nans(nx), *added = nans(nx), *g = nans(nnz);
+  double *sum = calloc(nx + 1, sizeof *sum), *size = calloc(nx + 1, sizeof *size);
+  for (size_t i = 0; i < nx; i++) {
+    sum[i] = expected->dx[i] + base[i];
+    size[i] = expected->dx_size[i] + fabs(base[i]);
+  }
+  for (int threads = 1; threads <= 5; threads++) {
+    float *workspace = nans(esp_sparse_conv_backward_workspace(s, nnz, blocks, lanes, threads));
+    esp_conv_gradients own = *call;
+    own.dx = dx;
+    own.g = g;
+    for (size_t i = 0; i < nx; i++) dx[i] = NAN;
+    for (size_t k = 0; k < nnz; k++) g[k] = NAN;
+    esp_sparse_conv_backward_f32(isa, &own, s, blocks, lanes, workspace, threads);
+    expect_same_bits("both gradients, dx", isa, dx, call->dx, nx);
+    expect_same_bits("both gradients, g", isa, g, call->g, nnz);
+    own.base = base;
+    for (size_t i = 0; i < nx; i++) dx[i] = NAN;
+    esp_sparse_conv_backward_f32(isa, &own, s, blocks, lanes, workspace, threads);
+    if (threads == 1) memcpy(added, dx, nx * sizeof *dx);
+    expect_close("both gradients with a base", isa, dx, sum, size, nx);
+    expect_same_bits("both gradients with a base", isa, dx, added, nx);
+    own.g = NULL;
+    for (size_t i = 0; i < nx; i++) dx[i] = NAN;
+    esp_sparse_conv_backward_f32(isa, &own, s, blocks, lanes, workspace, threads);
+    expect_same_bits("dx alone with a base", isa, dx, added, nx);
+    free(workspace);
+  }
+  void *all[] = {base, dx, added, g, sum, size};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+}
+
 static void check_conv(esp_isa isa, size_t channels, size_t outputs, size_t height, size_t width, size_t kernel,
                        size_t stride, size_t padding, size_t blocks, size_t lanes) {
   const esp_conv_shape s = {
@@ -205,6 +242,8 @@ static void check_conv(esp_isa isa, size_t channels, size_t outputs, size_t heig
   run_sddmm(isa, &w, &s, blocks, lanes, x, d, g_many, 3);
   expect_close("weight gradient", isa, g, expected.g, expected.g_size, nnz);
   expect_same_bits("weight gradient", isa, g, g_many, nnz);
+  const esp_conv_gradients both = {&w, &back, back_values, x, d, NULL, g, dx};
+  check_backward(isa, &both, &s, blocks, lanes, &expected);
   free_csr(w);
   void *all[] = {values,      bias,
                  x,           d,
@@ -250,6 +289,8 @@ int main(void) {
       check_conv((esp_isa)isa, 40, 40, 3, 9, 3, 1, 1, 1, lanes);   // lists in several panels
       check_conv((esp_isa)isa, 1, 40, 29, 30, 3, 1, 1, 1, lanes);  // for 32 lanes, outputs past the caches
       check_conv((esp_isa)isa, 4, 30, 7, 6, 3, 2, 1, 2, lanes);
+      check_conv((esp_isa)isa, 16, 3, 32, 32, 3, 1, 1, 1, lanes);  // for 32 lanes, dx past the caches
+      check_conv((esp_isa)isa, 5, 6, 20, 11, 3, 1, 1, 4, lanes);   // blocks that share a unit of the weights' gradient
     }
   }
   printf("%zu checks of %zu variants, %zu failed\n", checks, variants, failures);

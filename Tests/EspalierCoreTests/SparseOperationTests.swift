@@ -83,6 +83,31 @@ import Testing
     OracleKernel(height: 2, width: 3, padding: 1), OracleKernel(height: 3, width: 2, stride: 2, padding: 1),
   ]
 
+  /// What has reached the input's gradient already is added on the way: images with rows shorter and longer than vectors.
+  @Test(arguments: CoreHarness.batches, [5, 20])
+  func addsToTheGradientThatIsThere(batch: Int, width: Int) throws {
+    var random = LayerRandom(seed: UInt64(batch))
+    let x = OracleTensor(samples: batch, channels: 3, height: 4, width: width, using: &random)
+    let delta = OracleTensor(samples: batch, channels: 3, height: 4, width: width, using: &random)
+    let layer = OracleLayer(rows: 3, columns: 27, count: 30, using: &random)
+    let geometry = ConvolutionGeometry(kernel: 3, padding: 1)
+    let results = try CoreHarness.everywhere { context in
+      let weight = try context.parameter(layer, taps: 9)
+      let alone = try context.trained(x, delta: delta) {
+        try $0.sparseConvolution($1, weight: weight, bias: nil, geometry: geometry)
+      }
+      let added = try context.trained(x, delta: delta) {
+        $0.add(try $0.sparseConvolution($1, weight: weight, bias: nil, geometry: geometry), $1)
+      }
+      return [alone.gradient, added.gradient]
+    }
+    for result in results {
+      let expected = zip(result[0], delta.values).map { Double($0) + $1 }
+      // Thirty terms below 1, added in another order.
+      CoreHarness.expectClose(result[1], expected, "input gradient") { _ in 64 * 30 * CoreHarness.u }
+    }
+  }
+
   @Test(arguments: CoreHarness.batches, kernels)
   func matchesTheDenseOracle(batch: Int, kernel: OracleKernel) throws {
     var random = LayerRandom(seed: UInt64(batch * 10 + kernel.taps))

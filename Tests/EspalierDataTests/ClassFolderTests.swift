@@ -148,6 +148,18 @@ import Testing
     #expect(data.damagedImages.map { $0.reason.contains("at most") } == [true, false])
   }
 
+  @Test func linksThatLeadNowhereAreNoPictures() throws {
+    try write("train/a/1.jpg", "train/b/1.jpg", "val/a/ok.jpg")
+    for (link, target) in [("train/a/broken.jpg", "/nonexistent"), ("val/a/circle.jpg", "circle.jpg")] {
+      #expect(symlink(target, "\(folder.path)/\(link)") == 0)
+    }
+    #expect(symlink("1.jpg", folder.path + "/train/b/2.jpg") == 0)
+    let data = try load()
+    #expect(data.train.count == 3 && data.test.count == 1)
+    #expect(try decoded(data.test) == [0])
+    #expect(data.damagedImages.isEmpty)
+  }
+
   /// What the system does not give is an error, where damaged pictures are replaced or left out.
   @Test func filesThatCannotBeReadAreErrors() throws {
     try write("train/a/1.jpg", "train/b/1.jpg", "val/a/gone.jpg", "val/a/ok.jpg")

@@ -13,6 +13,16 @@ import Espalier
     case cubic, cosine, global, lottery, lateLottery, snfs
 
     var isLottery: Bool { self == .lottery || self == .lateLottery }
+
+    /// Of gradual pruning to nine tenths.
+    func sparsity(afterPruningAt step: Int, of last: Int) -> Double? {
+      let done = Double(step) / Double(last)
+      return switch self {
+      case .cubic, .global: 0.9 * (1 - pow(1 - done, 3))
+      case .cosine: 0.9 * (1 - cos(Double.pi * done)) / 2
+      case .lottery, .lateLottery, .snfs: nil
+      }
+    }
   }
 
   private struct Run {
@@ -257,6 +267,9 @@ import Espalier
         flops += method == .snfs ? 2 * forward + Double(spec.denseForwardFlops) : 3 * forward
         counts = now
         if method == .snfs { #expect(now.reduce(0, +) == start.reduce(0, +)) }
+        if let sparsity = method.sparsity(afterPruningAt: [5, 10, 15, 20, 22].last { $0 <= record.step } ?? 0, of: 22) {
+          #expect(now.reduce(0, +) == Int(((1 - sparsity) * Double(spec.sparsifiableWeights)).rounded()))
+        }
         expectDeadAreZero(run.model, state: method != .snfs)
       }
       let result = try run.trainer.run(observer: recorder)

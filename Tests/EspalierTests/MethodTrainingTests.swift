@@ -78,7 +78,13 @@ import Testing
         #expect(record.layers.allSatisfy { $0.nnz > 0 })
         moved += record.grown
       }
-      recorder.onStep = { _ in if method != .granet { #expect(run.model.connections == start) } }
+      var budget = start
+      recorder.onStep = { record in
+        if updater.schedule.isUpdate(step: record.step - 1) {
+          budget = updater.connections(afterStep: record.step - 1, startingWith: start)
+        }
+        #expect(run.model.connections == budget)
+      }
       let result = try run.trainer.run(observer: recorder)
       #expect(recorder.updates.map(\.step) == (method.movesAfterSteps ? [5, 10, 15, 20] : [6, 11, 16, 21]))
       #expect(moved > 0)

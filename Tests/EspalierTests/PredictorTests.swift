@@ -84,6 +84,12 @@ import Testing
     damaged[3072 * 5 + 1] = .nan
     let input = try store(damaged, [8, 3, 32, 32])
     expectError(.input, naming: input.path, saying: "sample 5 holds nan") { try predictor.predict(input, to: output) }
+    var huge = images
+    for i in 3072 * 2..<3072 * 3 { huge[i] = i % 2 == 0 ? 3e38 : -3e38 }
+    let overflowing = try store(huge, [8, 3, 32, 32])
+    expectError(.diverged, naming: overflowing.path, saying: "the logits of sample 2 are not finite") {
+      try predictor.predict(overflowing, to: output)
+    }
     #expect(!FileManager.default.fileExists(atPath: output))
     for size in [0, -1, 65_537] { expectError(.usage) { _ = try Predictor(model, batchSize: size, context: context) } }
     expectError(.usage) { try images.dropLast().withUnsafeBufferPointer { _ = try predictor.logits(of: $0) } }

@@ -161,6 +161,27 @@ import Testing
     #expect(steps == [7, 7, 7])
   }
 
+  /// Wants a stop while the test set is evaluated.
+  private final class EvaluationStopper: TrainingObserver {
+    private let isEager: Bool
+    private(set) var wantsStop = false
+
+    init(isEager: Bool) { self.isEager = isEager }
+
+    func didEvaluate(_ samples: Int, of count: Int, epoch: Int) { wantsStop = isEager }
+  }
+
+  /// Of 50 test images the second batch has 10, all of which are rank 0's.
+  @Test func oneRankStopsAllWithinAnEvaluation() throws {
+    let setup = try Self.convolutional()
+    let results = try ThreadRanks.run(3) { ranks, _ in
+      let run = try setup.make(ranks: ranks)
+      let result = try run.trainer.run(observer: EvaluationStopper(isEager: ranks.rank == 1))
+      return [result.steps, result.history.count]
+    }
+    #expect(results == [[5, 0], [5, 0], [5, 0]])
+  }
+
   @Test func divergeTogether() throws {
     var setup = try Self.convolutional()
     setup.options.learningRate = 1e30

@@ -110,7 +110,8 @@ import Testing
     #expect(abs(a.loss - b.loss) <= 1e-5 * abs(b.loss))
     for (name, expected) in b.gradients {
       let found = try #require(a.gradients[name])
-      let largest = max(expected.map { abs($0) }.max() ?? 0, 1e-3)
+      // A norm's shift that the next norm takes away again has no gradient but rounding's.
+      let largest = max(expected.map { abs($0) }.max() ?? 0, 1e-2)
       let difference = zip(found, expected).map { abs($0 - $1) }.max() ?? .infinity
       #expect(found.count == expected.count && difference <= largest / 10_000, "\(name)")
     }

@@ -49,6 +49,35 @@ import Testing
     try second.context.meter.check()
   }
 
+  /// Wants a stop when so many images of an evaluation are done.
+  private final class EvaluationStopper: TrainingObserver {
+    let samples: Int
+    private(set) var wantsStop = false
+    private(set) var checkpoints: [Int] = []
+
+    init(afterSamples samples: Int) { self.samples = samples }
+
+    func didEvaluate(_ samples: Int, of count: Int, epoch: Int) { if samples >= self.samples { wantsStop = true } }
+
+    func mayCheckpoint(step: Int, endsEpoch: Bool) { checkpoints.append(step) }
+  }
+
+  /// With and without validation: a stop within an epoch's evaluation, which a resumed run makes again.
+  @Test(arguments: [0, 3]) func anEvaluationThatIsStoppedIsMadeAgain(_ change: Int) throws {
+    let saved = try SavedRun(Self.changes[change])
+    let whole = try saved.setup.train()
+    let first = try saved.setup.make()
+    let observer = EvaluationStopper(afterSamples: 1)
+    let stopped = try first.trainer.run(observer: observer)
+    #expect(!stopped.isFinished && stopped.history.isEmpty)
+    #expect(stopped.steps > 1 && !observer.checkpoints.contains(stopped.steps))
+    try saved.save(first)
+    let second = try #require(try saved.load(threads: 1))
+    let result = try second.trainer.run()
+    #expect(result.isFinished && result.history == whole.result.history)
+    #expect(second.model.weightsSHA256 == whole.run.model.weightsSHA256)
+  }
+
   /// Updates are in steps 6, 11, 16 and 21; DeepR's records in 5, 10, 15 and 20.
   @Test(arguments: MethodTrainingTests.Method.allCases, [6, 8, 16, 21])
   func everyMethodGoesOnAsIfItHadNeverStopped(_ method: MethodTrainingTests.Method, stop: Int) throws {

@@ -234,6 +234,30 @@ extension Model {
       }
     }
   }
+
+  @Test func statisticsThatCannotBeAreRefused() throws {
+    let folder = try SafetensorsFolder()
+    let context = try ComputeContext(threads: 1)
+    let model = try CheckpointFixture.model(CheckpointFixture.information("vgg11-small", width: 0.25), context: context)
+    try model.writeSafetensors(to: folder.file(), layout: .maskedDense)
+    let file = try SafetensorsFile(path: folder.file())
+    func expectRefusal(saying text: String, of change: (String, [UInt8]) -> [UInt8]?) throws {
+      let entries = try file.names.compactMap { name -> SafetensorsWriter.Entry? in
+        let entry = try #require(file.entry(named: name))
+        return change(name, try file.bytes(of: name)).map { .init(name, entry.type, entry.shape, bytes: $0) }
+      }
+      try SafetensorsWriter(entries: entries).write(to: folder.file("changed.safetensors"))
+      expectError(.input, naming: folder.file("changed.safetensors"), saying: text) {
+        _ = try Model(model.spec, weights: WeightsFile(path: folder.file("changed.safetensors")), context: context)
+      }
+    }
+    try expectRefusal(saying: "\"features.1.running_mean\" is missing") { name, bytes in
+      name == "features.1.running_mean" ? nil : bytes
+    }
+    try expectRefusal(saying: "'features.1.running_var' holds -0.5; a variance is not negative") { name, bytes in
+      name == "features.1.running_var" ? bytes.dropLast(4) + StateDict.bytes([Float(-0.5)]) : bytes
+    }
+  }
 }
 
 @Suite struct WeightsRefusalTests {
@@ -267,6 +291,9 @@ extension Model {
     }
     try expectRefusal(saying: "module.state_dict()", "and 2 more") { file in
       file.tensors = Dictionary(uniqueKeysWithValues: file.tensors.map { ("module." + $0, $1) })
+    }
+    try expectRefusal(saying: "model._orig_mod.state_dict()") { file in
+      file.tensors = Dictionary(uniqueKeysWithValues: file.tensors.map { ("_orig_mod." + $0, $1) })
     }
   }
 

@@ -68,6 +68,55 @@ private struct IntegerNetwork {
     ]
   }
 
+  /// Sums over the batch's rows, samples and output positions, of |h| and |delta|, or of both times the rows' signs: of both layers.
+  func activities(
+    _ guide: Guide, step: Int, _ x: OracleTensor, _ delta: OracleTensor
+  ) -> [(inputs: [Double], outputs: [Double])] {
+    let (first, second) = (dense(convolution), dense(linear))
+    let hidden = x.convolution(
+      weights: first, bias: [0, 0, 0, 0], OracleKernel(height: 3, width: 3, padding: 1)
+    )
+    var back = hidden.map { _ in 0 }
+    for sample in 0..<x.samples {
+      for feature in 0..<64 {
+        for o in 0..<5 { back.values[sample * 64 + feature] += second[o * 64 + feature] * delta.values[sample * 5 + o] }
+      }
+    }
+    let lanes = ActivationShape(samples: x.samples, channels: 1).lanes
+    /// What a row's number counts as: the first of a pair of sums adds these.
+    func part(_ value: Double, layer: Int, sample: Int, position: Int, positions: Int) -> Double {
+      guard guide == .graest else { return abs(value) }
+      let row = (sample / lanes * positions + position) * lanes + sample % lanes
+      let bits = CounterRandom(seed: 82).stream(.signs, layer: layer, step: step).bits(UInt64(row / 64))
+      return bits >> UInt64(row % 64) & 1 == 1 ? -value : value
+    }
+    var sums = [(inputs: [Double], outputs: [Double])](
+      repeating: ([Double](repeating: 0, count: 18), [0, 0, 0, 0]), count: 1)
+    sums.append(([Double](repeating: 0, count: 64), [0, 0, 0, 0, 0]))
+    for sample in 0..<x.samples {
+      for position in 0..<16 {
+        for o in 0..<4 {
+          let value = back.values[sample * 64 + o * 16 + position]
+          sums[0].outputs[o] += part(value, layer: 0, sample: sample, position: position, positions: 16)
+        }
+        for column in 0..<18 {
+          let (i, j) = (position / 4 + column % 9 / 3 - 1, position % 4 + column % 3 - 1)
+          guard (0..<4).contains(i), (0..<4).contains(j) else { continue }
+          let value = x.values[sample * 32 + column / 9 * 16 + i * 4 + j]
+          sums[0].inputs[column] += part(value, layer: 0, sample: sample, position: position, positions: 16)
+        }
+      }
+      for o in 0..<5 {
+        sums[1].outputs[o] += part(delta.values[sample * 5 + o], layer: 1, sample: sample, position: 0, positions: 1)
+      }
+      for column in 0..<64 {
+        let value = hidden.values[sample * 64 + column]
+        sums[1].inputs[column] += part(value, layer: 1, sample: sample, position: 0, positions: 1)
+      }
+    }
+    return sums
+  }
+
   /// One update through the tape.
   func update(_ updater: some TopologyUpdater, step: Int, _ x: OracleTensor, _ delta: OracleTensor) throws {
     var updater = updater
@@ -143,6 +192,59 @@ private struct IntegerNetwork {
     }
     #expect(returned > 0)
     try network.context.meter.check()
+  }
+
+  /// Guided: distributions from sums by plain loops in Double, gradients by differences, the rest by a sort.
+  @Test(arguments: [Guide.grabo, .graest], SelectionScope.allCases)
+  func guidedGSEEqualsADenseReferenceThroughTheTape(guide: Guide, scope: SelectionScope) throws {
+    var network = try IntegerNetwork(threads: 2)
+    let meter = network.context.meter
+    let updater = try GSE(schedule: Self.schedule, guide: guide, gamma: 1.5, scope: scope)
+    var unlikeUniform = 0
+    for step in 1..<40 {
+      let layers = network.layers
+      for layer in layers { layer.writeNumbers(&network.random, integers: true) }
+      let x = network.integers(samples: 9, channels: 2, side: 4)
+      let delta = network.integers(samples: 9, channels: 5)
+      let gradients = network.denseGradients(x, delta)
+      let subsets = zip(layers, network.activities(guide, step: step, x, delta)).map { layer, sums in
+        func table(_ weights: [Double]) -> AliasTable {
+          let buffer = MeteredBuffer<Double>(
+            count: weights.count, tag: .candidates, site: layer.matrix.site, meter: meter)
+          for i in weights.indices { buffer[i] = weights[i] }
+          return AliasTable(weights: buffer, site: layer.matrix.site, meter: meter)
+        }
+        func drawn(_ distribution: ConnectionDistribution) -> [Int] {
+          layer.matrix.structure.randomInactiveSubset(
+            draws: Int((1.5 * Double(layer.count)).rounded(.up)), from: distribution,
+            stream: CounterRandom(seed: 82).stream(.candidates, layer: layer.index, step: step),
+            site: layer.matrix.site, meter: meter
+          ).cells
+        }
+        let subset = drawn(ConnectionDistribution(outputs: table(sums.outputs), inputs: table(sums.inputs)))
+        if subset != drawn(.uniform) { unlikeUniform += 1 }
+        return subset
+      }
+      let groups = scope == .global ? [[0, 1]] : [[0], [1]]
+      var expected: [[Int]] = [[], []]
+      for group in groups {
+        let active = group.reduce(0) { $0 + layers[$1].count }
+        let offered = group.reduce(0) { $0 + subsets[$1].count }
+        let k = min(Int((Self.schedule.fraction(at: step) * Double(active)).rounded(.up)), offered)
+        let reference = ReferenceExchange(
+          weights: group.map { layers[$0].matrix.withValues { Array($0) } },
+          gradients: group.map { i in subsets[i].map { gradients[i][$0] } }, k: k, keepsOne: scope == .global)
+        for (place, i) in group.enumerated() {
+          let cells = layers[i].matrix.structure.cells
+          expected[i] = Set(cells).subtracting(reference.pruned[place].map { cells[$0] })
+            .union(reference.grown[place].map { subsets[i][$0] }).sorted()
+        }
+      }
+      try network.update(updater, step: step, x, delta)
+      #expect(layers.map { $0.matrix.structure.cells } == expected, "step \(step)")
+    }
+    #expect(unlikeUniform > 70)
+    try meter.check()
   }
 
   /// Structures, weights, momenta and gradients do not depend on the number of threads.

@@ -38,6 +38,42 @@ extension DenseConvolution {
     return g
   }
 
+  /// Both gradients in one pass, dx added to `base`, into NaN, with a workspace of NaN.
+  func gradients(
+    _ isa: esp_isa, _ w: SparseCase, _ x: SparseActivations, _ d: SparseActivations, base: SparseActivations?,
+    threads: Int32
+  ) -> (dx: [Float], g: [Float]) {
+    var shape = shape
+    let (transposed, _) = w.transposed(taps: taps)
+    let size = esp_sparse_conv_backward_workspace(&shape, w.count, x.blocks, x.lanes, threads)
+    // A cache line's start, so that large gradients are written past the caches.
+    let dx = UnsafeMutableRawBufferPointer.allocate(byteCount: x.storage.count * 4 + 64, alignment: 64)
+      .bindMemory(to: Float.self)
+    dx.initialize(repeating: .nan)
+    defer { dx.deallocate() }
+    var (g, workspace) = ([Float](repeating: .nan, count: w.count), [Float](repeating: .nan, count: size))
+    w.withStructure { csr in
+      transposed.withStructure { transposedStructure in
+        transposed.values.withUnsafeBufferPointer { values in
+          x.storage.withUnsafeBufferPointer { xs in
+            d.storage.withUnsafeBufferPointer { ds in
+              g.withUnsafeMutableBufferPointer { g in
+                func run(_ base: UnsafePointer<Float>?) {
+                  var call = esp_conv_gradients(
+                    w: csr, transposed: transposedStructure, transposed_values: values.baseAddress, x: xs.baseAddress,
+                    d: ds.baseAddress, base: base, g: g.baseAddress, dx: dx.baseAddress)
+                  esp_sparse_conv_backward_f32(isa, &call, &shape, x.blocks, x.lanes, &workspace, threads)
+                }
+                if let base { base.storage.withUnsafeBufferPointer { run($0.baseAddress) } } else { run(nil) }
+              }
+            }
+          }
+        }
+      }
+    }
+    return (Array(dx.prefix(x.storage.count)), g)
+  }
+
   /// Signed random images.
   func input(samples: Int, lanes: Int, padding: Float = 0) -> SparseActivations {
     SparseActivations(samples: samples, features: inFeatures, lanes: lanes, seed: 5, padding: padding)

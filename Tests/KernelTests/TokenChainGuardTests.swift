@@ -9,7 +9,9 @@ import Testing
   func staysInBoundsAndRepeats(_ side: GuardedSide, lanes: Int) {
     for (tokens, samples) in [(1, 1), (4, lanes + 1), (6, 2 * lanes)] {
       for isa in SparseSweep.isas {
-        let results = LayerHarness.threads.map { run(isa, side, tokens: tokens, samples: samples, lanes: lanes, $0) }
+        let results = LayerHarness.threads.flatMap { threads in
+          [true, false].map { run(isa, side, tokens: tokens, samples: samples, lanes: lanes, keeps: $0, threads) }
+        }
         for result in results {
           #expect(!result.contains { $0.isNaN }, "\(tokens) tokens, \(samples) samples")
           expectSameBits(result, results[0], "\(tokens) tokens, \(samples) samples, \(lanes) lanes")
@@ -18,9 +20,9 @@ import Testing
     }
   }
 
-  /// Y, dx and every parameter's gradient.
+  /// Y, dx and every parameter's gradient, whether or not the norm keeps its moments.
   private func run(
-    _ isa: esp_isa, _ side: GuardedSide, tokens: Int, samples: Int, lanes: Int, _ threads: Int32
+    _ isa: esp_isa, _ side: GuardedSide, tokens: Int, samples: Int, lanes: Int, keeps: Bool, _ threads: Int32
   ) -> [Float] {
     func buffer(_ values: [Float]) -> GuardedBuffer<Float> { GuardedBuffer(values, guarding: side) }
     func nans(_ count: Int) -> GuardedBuffer<Float> { buffer(LayerHarness.nans(count)) }
@@ -44,13 +46,17 @@ import Testing
       esp_link(
         kind: ESP_LINK_LINEAR, inputs: matrices[i].columns, outputs: matrices[i].rows, w: structures[i].csr,
         transposed: transposed[i].csr, values: structures[i].values.base, transposed_values: transposed[i].values.base,
-        scale: nil, shift: biases[i].base, epsilon: 0, weight_gradient: gradients[4 + i].base, scale_gradient: nil,
+        scale: nil, shift: biases[i].base, epsilon: 0, moments: nil, weight_gradient: gradients[4 + i].base,
+        scale_gradient: nil,
         shift_gradient: gradients[2 + i].base)
     }
     var norm = esp_link()
     (norm.kind, norm.inputs, norm.outputs, norm.epsilon) = (ESP_LINK_NORM, 5, 5, 1e-5)
     (norm.scale, norm.shift) = (UnsafePointer(scale.base), UnsafePointer(shift.base))
     (norm.scale_gradient, norm.shift_gradient) = (gradients[0].base, gradients[1].base)
+    var empty = esp_chain(links: nil, count: 0, samples: samples, tokens: tokens, lanes: lanes)
+    let moments = nans(esp_chain_moments(&empty))
+    if keeps { norm.moments = moments.base }
     var gelu = esp_link()
     (gelu.kind, gelu.inputs, gelu.outputs) = (ESP_LINK_GELU, 9, 9)
     [norm, linear(0), gelu, linear(1)].withUnsafeBufferPointer { links in
@@ -62,7 +68,7 @@ import Testing
       let partials = none + sums[0].map { $0.base } + none + sums[1].map { $0.base }
       esp_chain_backward(isa, &chain, x.base, d.base, d.base, dx.base, partials, backward.base, threads)
     }
-    return withExtendedLifetime((structures, transposed, biases, sums)) {
+    return withExtendedLifetime((structures, transposed, biases, sums, moments)) {
       y.contents + dx.contents + gradients.flatMap(\.contents)
     }
   }

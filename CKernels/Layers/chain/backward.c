@@ -90,7 +90,7 @@ static void return_tile(const backward_call *b, const tile *tile, const tile_spa
         .accumulates = !is_first,
         .sums = sums + sums_of_links(chain, i),
     };
-    return_through(&b->call, chain->links + i, tile, space, space->moments[i], &gradients);
+    return_through(&b->call, chain->links + i, tile, space, esp_chain_moments_of(&b->call, i, tile, space), &gradients);
     d = gradients.dx;
   }
 }
@@ -132,7 +132,7 @@ void esp_chain_backward(esp_isa isa, const esp_chain *chain, const float *x, con
   const size_t own = esp_chain_floats(chain), tiles = esp_chain_tiles(chain);
   float *const spaces = esp_chain_aligned(workspace);
   const backward_call call = {
-      .call = {isa, chain},
+      .call = {isa, chain, 1},
       .x = x,
       .d = d,
       .base = base,

@@ -4,14 +4,30 @@
 #include <stdint.h>
 #include <string.h>
 
-static void run_link(const tile_call *call, const esp_link *link, const tile *tile, const float *x, const float *base,
-                     int streams, float *y, float *moments) {
+float *esp_chain_moments_of(const tile_call *call, size_t i, const tile *tile, const tile_space *space) {
+  float *const kept = call->chain->links[i].moments;
+  return kept ? kept + tile->index * 2 * TILE * call->chain->lanes : space->moments[i];
+}
+
+static void run_norm(const tile_call *call, const esp_link *link, const tile *tile, const float *x, float *y,
+                     float *moments) {
+  const size_t tokens = tile->tokens;
+  const esp_layer_norm_shape shape = {link->inputs, tokens, tile->samples, call->chain->lanes};
+  float *const deviations = moments + tokens * shape.lanes;
+  if (call->returns && link->moments)
+    esp_layer_norm_of(call->isa)->normalise(x, link->scale, link->shift, &shape, 0, tokens, moments, deviations, y);
+  else
+    esp_layer_norm_of(call->isa)->forward(x, link->scale, link->shift, link->epsilon, &shape, 0, tokens, y, moments,
+                                          deviations);
+}
+
+static void run_link(const tile_call *call, size_t i, const tile *tile, const float *x, const float *base, int streams,
+                     float *y, const tile_space *space) {
+  const esp_link *link = call->chain->links + i;
   const size_t tokens = tile->tokens, lanes = call->chain->lanes;
-  const esp_layer_norm_shape shape = {link->inputs, tokens, tile->samples, lanes};
   switch (link->kind) {
     case ESP_LINK_NORM:
-      esp_layer_norm_of(call->isa)->forward(x, link->scale, link->shift, link->epsilon, &shape, 0, tokens, y, moments,
-                                            moments + tokens * lanes);
+      run_norm(call, link, tile, x, y, esp_chain_moments_of(call, i, tile, space));
       break;
     case ESP_LINK_LINEAR:
       esp_spmm_add_f32(call->isa, &link->w, link->values, link->shift, base, streams, tokens, lanes, x, y, 1);
@@ -33,22 +49,20 @@ size_t esp_chain_tiles(const esp_chain *chain) {
 tile esp_chain_tile(const esp_chain *chain, size_t index) {
   const size_t tiles = (chain->tokens + TILE - 1) / TILE, block = index / tiles, first = index % tiles * TILE;
   const size_t left = chain->tokens - first;
-  return (tile){block * chain->tokens + first, left < TILE ? left : TILE,
+  return (tile){index, block * chain->tokens + first, left < TILE ? left : TILE,
                 esp_real_lanes(chain->samples, chain->lanes, block)};
 }
 
 void esp_chain_keep_inputs(const tile_call *call, const tile *tile, const float *x, size_t count,
                            const tile_space *space) {
   for (size_t i = 0; i < count; i++)
-    run_link(call, call->chain->links + i, tile, i == 0 ? x : space->inputs[i], NULL, 0, space->inputs[i + 1],
-             space->moments[i]);
+    run_link(call, i, tile, i == 0 ? x : space->inputs[i], NULL, 0, space->inputs[i + 1], space);
 }
 
 void esp_chain_run_last(const tile_call *call, const tile *tile, const float *x, const float *base, int streams,
                         float *y, const tile_space *space) {
   const size_t last = call->chain->count - 1;
-  run_link(call, esp_chain_last(call->chain), tile, last == 0 ? x : space->inputs[last], base, streams, y,
-           space->moments[last]);
+  run_link(call, last, tile, last == 0 ? x : space->inputs[last], base, streams, y, space);
 }
 
 // ---- Workspaces
@@ -96,6 +110,10 @@ float *esp_chain_aligned(float *workspace) {
   return (float *)(((uintptr_t)workspace + 63) / 64 * 64);
 }
 
+size_t esp_chain_moments(const esp_chain *chain) {
+  return esp_chain_tiles(chain) * 2 * TILE * chain->lanes;
+}
+
 size_t esp_chain_forward_workspace(const esp_chain *chain, int threads) {
   return (size_t)threads * esp_chain_floats(chain) + 16;
 }
@@ -106,7 +124,7 @@ void esp_chain_forward(esp_isa isa, const esp_chain *chain, const float *x, cons
                        float *restrict workspace, int threads) {
   assert(chain->count > 0 && chain->count <= ESP_CHAIN_LINKS && chain->lanes <= 32);
   assert(!base || esp_chain_last(chain)->kind == ESP_LINK_LINEAR);
-  const tile_call call = {isa, chain};
+  const tile_call call = {isa, chain, 0};
   const size_t in = chain->links->inputs * chain->lanes, out = esp_chain_last(chain)->outputs * chain->lanes;
   const size_t tiles = esp_chain_tiles(chain), own = esp_chain_floats(chain);
   float *const spaces = esp_chain_aligned(workspace);

@@ -12,12 +12,13 @@ enum { TILE = GROUP };
 
 /// The tokens first ..< first + tokens, of all blocks', whose first `samples` lanes are real.
 typedef struct tile {
-  size_t first, tokens, samples;
+  size_t index, first, tokens, samples;
 } tile;
 
 typedef struct tile_call {
   esp_isa isa;
   const esp_chain *chain;
+  int returns;  // 1 in backward: moments that a norm keeps are there already
 } tile_call;
 
 /// A thread's own workspace: one tile's input of each link but the first, norms' means and inverse deviations, and the
@@ -32,6 +33,9 @@ tile esp_chain_tile(const esp_chain *chain, size_t index);
 size_t esp_chain_floats(const esp_chain *chain);
 tile_space esp_chain_space(const esp_chain *chain, float *workspace);
 float *esp_chain_aligned(float *workspace);
+
+/// A tile's means, and behind them inverse deviations, of the norm that is link i.
+float *esp_chain_moments_of(const tile_call *call, size_t i, const tile *tile, const tile_space *space);
 
 /// Runs the first `count` links on a tile whose input is x: the inputs of links 1 ... count, and the norms' moments.
 void esp_chain_keep_inputs(const tile_call *call, const tile *tile, const float *x, size_t count,

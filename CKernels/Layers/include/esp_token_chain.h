@@ -18,6 +18,7 @@ typedef struct esp_link {
   const float *scale;  // a norm's
   const float *shift;  // a norm's, or a linear layer's bias or NULL
   float epsilon;       // a norm's
+  float *moments;  // a norm's, [esp_chain_moments], or NULL: forward keeps them, so that backward need not sum up again
   // Backward's outputs, all overwritten
   float *weight_gradient;  // [nnz], at the active connections; NULL: is not wanted
   float *scale_gradient;   // [inputs]
@@ -36,6 +37,9 @@ typedef struct esp_chain {
 /// Backward adds up gradients of parameters in so many parts, each over its own tokens, and then the parts in order: as
 /// many threads can work at once.
 enum { ESP_CHAIN_PARTS = 8 };
+
+/// Floats that a norm's moments take.
+size_t esp_chain_moments(const esp_chain *chain);
 
 /// Floats in the workspaces.
 size_t esp_chain_forward_workspace(const esp_chain *chain, int threads);

@@ -61,15 +61,12 @@ ESP_TARGET ESP_INLINE void apply(const float *restrict x, const float *restrict 
       y[f * lanes + l] = scale[f] * ((x[f * lanes + l] - centre[l]) * factor[l]) + shift[f];
 }
 
-ESP_TARGET static void forward(const float *restrict x, const float *scale, const float *shift, float epsilon,
-                               const esp_layer_norm_shape *s, size_t first, size_t last, float *restrict y,
-                               float *restrict mean, float *restrict inverse_deviation) {
+ESP_TARGET static void normalise(const float *restrict x, const float *scale, const float *shift,
+                                 const esp_layer_norm_shape *s, size_t first, size_t last, const float *mean,
+                                 const float *inverse_deviation, float *restrict y) {
   for (size_t token = first; token < last; token++) {
     const size_t origin = token * s->features * s->lanes;
-    float *const centre = mean + token * s->lanes, *const factor = inverse_deviation + token * s->lanes;
-    token_statistics(x + origin, epsilon, s, centre, factor);
-    for (size_t l = esp_real_lanes(s->samples, s->lanes, token / s->tokens); l < s->lanes; l++)
-      centre[l] = factor[l] = 0;
+    const float *const centre = mean + token * s->lanes, *const factor = inverse_deviation + token * s->lanes;
     switch (s->lanes) {
       case 1:
         apply(x + origin, scale, shift, s->features, 1, centre, factor, y + origin);
@@ -84,6 +81,18 @@ ESP_TARGET static void forward(const float *restrict x, const float *scale, cons
         apply(x + origin, scale, shift, s->features, 32, centre, factor, y + origin);
         break;
     }
+  }
+}
+
+ESP_TARGET static void forward(const float *restrict x, const float *scale, const float *shift, float epsilon,
+                               const esp_layer_norm_shape *s, size_t first, size_t last, float *restrict y,
+                               float *restrict mean, float *restrict inverse_deviation) {
+  for (size_t token = first; token < last; token++) {
+    float *const centre = mean + token * s->lanes, *const factor = inverse_deviation + token * s->lanes;
+    token_statistics(x + token * s->features * s->lanes, epsilon, s, centre, factor);
+    for (size_t l = esp_real_lanes(s->samples, s->lanes, token / s->tokens); l < s->lanes; l++)
+      centre[l] = factor[l] = 0;
+    normalise(x, scale, shift, s, token, token + 1, mean, inverse_deviation, y);
   }
 }
 
@@ -134,4 +143,4 @@ ESP_TARGET static void backward(const float *x, const float *d, const float *sca
   }
 }
 
-const esp_layer_norm ESP_VARIANT = {forward, backward};
+const esp_layer_norm ESP_VARIANT = {forward, normalise, backward};

@@ -21,6 +21,9 @@ typedef struct esp_layer_norm {
   void (*forward)(const float *restrict x, const float *scale, const float *shift, float epsilon,
                   const esp_layer_norm_shape *shape, size_t first, size_t last, float *restrict y, float *restrict mean,
                   float *restrict inverse_deviation);
+  /// The same by moments that forward has found.
+  void (*normalise)(const float *restrict x, const float *scale, const float *shift, const esp_layer_norm_shape *shape,
+                    size_t first, size_t last, const float *mean, const float *inverse_deviation, float *restrict y);
   /// On the groups first ..< last, of blocks * groups; base, which may be NULL or dx, is added to dx. To
   /// sums [blocks * groups, 2, features] it adds every group's part of the scale's and of the shift's gradient.
   void (*backward)(const float *x, const float *d, const float *scale, const float *mean,

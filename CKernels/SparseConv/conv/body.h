@@ -15,6 +15,20 @@ ESP_VEC void add_connection(const size_t points, const size_t vectors, const esp
   }
 }
 
+/// Adds some points' base in channel o to the bias, and asks for that in the next channel.
+ESP_VEC void load_base(const size_t points, const size_t vectors, const esp_conv_outputs *outputs, size_t o,
+                       float *const *out, esp_vec bias, esp_vec *sum) {
+  const size_t next = o + 1 < outputs->last ? outputs->plane : 0;
+  ESP_UNROLL for (size_t p = 0; p < points; p++) {
+    const float *base = esp_conv_base_of(outputs, out[p] + o * outputs->plane);
+    ESP_UNROLL for (size_t v = 0; v < vectors; v++) {
+      const float *from = base + v * esp_vec_floats;
+      sum[p * vectors + v] = esp_vec_add(bias, esp_vec_load(from));
+      esp_vec_prefetch(from + next);
+    }
+  }
+}
+
 /// Every output of `groups` groups of `points` points of `vectors` vectors each, channel after channel: a channel's
 /// groups read its connections from the first-level cache, and the branch at their end is predicted.
 ESP_VEC void compute_points(const size_t points, const size_t vectors, const int stream, const int indexed,
@@ -28,6 +42,7 @@ ESP_VEC void compute_points(const size_t points, const size_t vectors, const int
       float *const *out = outs + g * points;
       esp_vec sum[16];
       ESP_UNROLL for (size_t i = 0; i < points * vectors; i++) sum[i] = bias;
+      if (outputs->base) load_base(points, vectors, outputs, o, out, bias, sum);
       if (indexed) {
         const uint16_t *const end = channel.indices + channel.count;
         for (const uint16_t *i = channel.indices; i < end; i++) {

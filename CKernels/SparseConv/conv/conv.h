@@ -7,7 +7,8 @@ enum {
   esp_conv_max_blocks = 64,  // in a band
   esp_conv_max_runs = 8,     // along an axis
   esp_conv_max_taps = 16,    // along an axis of the kernel, where there are lists by run
-  esp_conv_points = 8,       // in a tile
+  esp_conv_points = 32,      // in a tile
+  esp_conv_few = 8,          // in a tile of images with many channels, and positions of a 1x1 convolution's dense copy
   esp_conv_small = 16384     // floats that lists may always take
 };
 
@@ -44,6 +45,8 @@ typedef struct esp_conv_plan {
   size_t band_rows;          // output rows of a band, whose input takes half of a second-level cache at most
   size_t band_blocks;        // blocks of a band; 1 where it has fewer rows than the image
   size_t band_floats;
+  size_t points;  // of a tile: many where what they read is a small part of a second-level cache, so that each output
+                  // channel's memory is walked through in order
 } esp_conv_plan;
 
 esp_conv_plan esp_conv_plan_make(const esp_conv_shape *shape, size_t lanes);
@@ -138,10 +141,17 @@ typedef struct esp_conv_tile {
 /// What the tiles of one convolution share.
 typedef struct esp_conv_outputs {
   const float *bias;
+  const float *base;   // what they are added to, laid out as they are, or NULL
+  const float *y;      // where they begin
   size_t first, last;  // output channels
   size_t plane;        // floats from one output channel to the next
   int streams;         // 1 where outputs are written past the caches
 } esp_conv_outputs;
+
+/// What one of the outputs is added to; there is a base.
+static inline const float *esp_conv_base_of(const esp_conv_outputs *outputs, const float *output) {
+  return outputs->base + (output - outputs->y);
+}
 
 /// Every output of a tile, each the sum of its connections in column order. Serial.
 typedef void esp_conv_compute(const esp_conv_outputs *outputs, const esp_conv_list *list, const esp_conv_tile *tile);
@@ -156,6 +166,11 @@ typedef struct esp_conv_call {
 /// Computes a panel's part of the output rows [first, last), numbered through the blocks. Serial.
 void esp_conv_walk(const esp_conv_call *call, const esp_conv_lists *lists, const esp_conv_outputs *outputs,
                    size_t first, size_t last, const float *restrict x, float *restrict y, float *restrict band);
+
+esp_conv_compute *esp_conv_compute_of(esp_isa isa);
+
+/// Whether `floats` outputs go past the caches: where they would not stay in a second-level cache until they are read.
+int esp_conv_streams(const float *y, size_t lanes, size_t floats);
 
 esp_conv_compute esp_conv_compute_scalar, esp_conv_compute_avx2, esp_conv_compute_avx512, esp_conv_compute_neon;
 

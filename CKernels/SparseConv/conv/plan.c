@@ -5,6 +5,9 @@
 /// The input of a band takes at most half of a second-level cache of 2 MiB, where one output row's does.
 static const size_t band_limit = 256 * 1024;
 
+/// The input of a tile of many points takes at most a quarter of it.
+static const size_t tile_limit = 128 * 1024;
+
 static size_t smaller(size_t a, size_t b) {
   return a < b ? a : b;
 }
@@ -109,7 +112,7 @@ static void plan_bands(esp_conv_plan *plan) {
   plan->row = s->in_width * plan->lanes;
   const size_t fit = band_limit / (s->in_channels * plan->row) * s->input_dilation;  // rows of dilated input
   plan->band_rows = fit > s->kernel_height ? 1 + (fit - s->kernel_height) / s->stride : 1;
-  if (is_pointwise(s)) plan->band_rows = esp_conv_points;
+  if (is_pointwise(s)) plan->band_rows = esp_conv_few;
   if (plan->band_rows > s->out_height) plan->band_rows = s->out_height;
   const size_t height = plan->copies ? (plan->band_rows - 1) * s->stride + s->kernel_height : s->in_height;
   plan->plane = smaller(height, s->in_height) * plan->row;
@@ -119,6 +122,8 @@ static void plan_bands(esp_conv_plan *plan) {
   plan->band_blocks = smaller(plan->band_blocks, esp_conv_max_blocks);
   // Beyond a band lies what the last point of single samples reads and does not use.
   if (plan->copies) plan->band_floats = (plan->band_blocks * plan->block + 31) / 16 * 16;
+  const size_t rows = esp_conv_points * plan->floats / (s->out_width * plan->lanes) + s->kernel_height;
+  plan->points = rows * s->in_channels * plan->row <= tile_limit ? esp_conv_points : esp_conv_few;
   assert(plan->block + s->kernel_height * plan->row <= UINT32_MAX);
 }
 

@@ -12,7 +12,8 @@ void esp_conv_compute_scalar(const esp_conv_outputs *outputs, const esp_conv_lis
         for (size_t l = 0; l < tile->floats; l++) sum[l] += entry.value * input[l];
       }
       float *output = tile->out[p] + o * outputs->plane;
-      for (size_t l = 0; l < tile->floats; l++) output[l] = sum[l];
+      const float *base = outputs->base ? esp_conv_base_of(outputs, output) : NULL;
+      for (size_t l = 0; l < tile->floats; l++) output[l] = base ? sum[l] + base[l] : sum[l];
     }
   }
 }

@@ -29,14 +29,23 @@ size_t esp_sparse_conv_workspace(const esp_conv_shape *shape, size_t nnz, size_t
   return (size_t)threads * plan.band_floats + esp_conv_list_floats(&plan, nnz);
 }
 
-/// Whether outputs go past the caches: where they would not stay in a second-level cache until they are read.
-static int streams(const float *y, size_t lanes, size_t floats) {
-  return lanes == 32 && floats > 1024 * 1024 && (uintptr_t)y % 64 == 0;
+esp_conv_compute *esp_conv_compute_of(esp_isa isa) {
+  return variants[isa];
+}
+
+int esp_conv_streams(const float *y, size_t lanes, size_t floats) {
+  return lanes == 32 && floats >= 512 * 1024 && (uintptr_t)y % 64 == 0;
 }
 
 void esp_sparse_conv_f32(esp_isa isa, const esp_csr *w, const float *values, const float *bias,
                          const esp_conv_shape *shape, size_t blocks, size_t lanes, const float *restrict x,
                          float *restrict y, float *restrict workspace, int threads) {
+  esp_sparse_conv_add_f32(isa, w, values, bias, NULL, shape, blocks, lanes, x, y, workspace, threads);
+}
+
+void esp_sparse_conv_add_f32(esp_isa isa, const esp_csr *w, const float *values, const float *bias, const float *base,
+                             const esp_conv_shape *shape, size_t blocks, size_t lanes, const float *restrict x,
+                             float *restrict y, float *restrict workspace, int threads) {
   assert(esp_isa_available(isa) && threads > 0);
   assert(lanes == 1 || lanes == 8 || lanes == 16 || lanes == 32);
   assert(w->rows == shape->out_channels);
@@ -46,7 +55,7 @@ void esp_sparse_conv_f32(esp_isa isa, const esp_csr *w, const float *values, con
   const size_t rows = blocks * plan->shape.out_height, plane = shape->out_height * shape->out_width * lanes;
   const size_t list_floats = esp_conv_list_floats(plan, w->row_starts[w->rows]);
   float *list_space = workspace + (size_t)threads * plan->band_floats;
-  const int stream = streams(y, lanes, blocks * w->rows * plane);
+  const int stream = esp_conv_streams(y, lanes, blocks * w->rows * plane);
   // Threads take ranges of rows, and where there are fewer rows than threads, of output channels too.
   const size_t parts = rows < (size_t)threads ? (size_t)threads / rows : 1, ranges = (size_t)threads / parts;
 #pragma omp parallel num_threads(threads)
@@ -62,8 +71,13 @@ void esp_sparse_conv_f32(esp_isa isa, const esp_csr *w, const float *values, con
 #pragma omp for schedule(static)
     for (size_t task = 0; task < ranges * parts; task++) {
       const size_t range = task / parts, part = task % parts;
-      const esp_conv_outputs outputs = {bias, panel.first + esp_part(channels, part, parts),
-                                        panel.first + esp_part(channels, part + 1, parts), plane, stream};
+      const esp_conv_outputs outputs = {bias,
+                                        base,
+                                        y,
+                                        panel.first + esp_part(channels, part, parts),
+                                        panel.first + esp_part(channels, part + 1, parts),
+                                        plane,
+                                        stream};
       esp_conv_walk(&call, &lists, &outputs, esp_part(rows, range, ranges), esp_part(rows, range + 1, ranges), x, y,
                     workspace + task * plan->band_floats);
     }

@@ -21,12 +21,15 @@ static void compute_short(walk *walk, size_t width) {
   float all[esp_conv_points][16];
   for (size_t p = 0; p < tile.points; p++) tile.out[p] = all[p];
   outputs.plane = 0;
+  outputs.base = NULL;
   for (size_t o = walk->outputs->first; o < walk->outputs->last; o++) {
     outputs.first = o;
     outputs.last = o + 1;
     walk->call->compute(&outputs, walk->list, &tile);
     for (size_t p = 0; p < tile.points; p++) {
-      memcpy(walk->tile.out[p] + o * walk->outputs->plane, all[p], width * sizeof(float));
+      float *out = walk->tile.out[p] + o * walk->outputs->plane;
+      const float *base = walk->outputs->base ? esp_conv_base_of(walk->outputs, out) : NULL;
+      for (size_t i = 0; i < width; i++) out[i] = base ? all[p][i] + base[i] : all[p][i];
     }
   }
 }
@@ -45,7 +48,7 @@ static void flush(walk *walk) {
 static void add_point(walk *walk, const float *in, float *out) {
   walk->tile.in[walk->tile.points] = (const float *)((uintptr_t)in - walk->list->skipped * sizeof *in);
   walk->tile.out[walk->tile.points++] = out;
-  if (walk->tile.points == esp_conv_points) flush(walk);
+  if (walk->tile.points == walk->call->plan.points) flush(walk);
 }
 
 /// Outputs of a point: of as many adjacent columns as make up vectors, where few are computed twice at the end.

@@ -41,6 +41,11 @@ void esp_sparse_conv_f32(esp_isa isa, const esp_csr *w, const float *values, con
                          const esp_conv_shape *shape, size_t blocks, size_t lanes, const float *restrict x,
                          float *restrict y, float *restrict workspace, int threads);
 
+/// Y := base + what esp_sparse_conv_f32 makes; base [Y's shape], disjoint from Y, or NULL, which stands for zeros.
+void esp_sparse_conv_add_f32(esp_isa isa, const esp_csr *w, const float *values, const float *bias, const float *base,
+                             const esp_conv_shape *shape, size_t blocks, size_t lanes, const float *restrict x,
+                             float *restrict y, float *restrict workspace, int threads);
+
 /// Number of floats that esp_sparse_conv_sddmm_f32 needs as workspace: for each thread a tile (four numbers a tap, and,
 /// unless connections are so few that X is read in place, a zero-padded copy of some input that takes about half of a
 /// second-level cache), and up to three partial sums a connection, but fewer than rows * columns of these in all where
@@ -67,5 +72,24 @@ size_t esp_sparse_conv_sddmm_workspace(const esp_conv_shape *shape, size_t nnz, 
 void esp_sparse_conv_sddmm_f32(esp_isa isa, const esp_csr *pattern, const esp_conv_shape *shape, size_t blocks,
                                size_t lanes, const float *restrict x, const float *restrict d, float *restrict g,
                                float *restrict workspace, int threads);
+
+/// The backward pass of a convolution with weights `w`, at its input X and the gradient D of its output.
+typedef struct esp_conv_gradients {
+  const esp_csr *w, *transposed;   // and what esp_csr_transpose(w, taps, ...) makes of it
+  const float *transposed_values;  // in the transposed structure's order
+  const float *x, *d;
+  const float *base;  // what dx is added to [dx's shape], or NULL
+  float *g, *dx;      // either may be NULL: is not wanted
+} esp_conv_gradients;
+
+/// Number of floats that esp_sparse_conv_backward_f32 needs as workspace.
+size_t esp_sparse_conv_backward_workspace(const esp_conv_shape *shape, size_t nnz, size_t blocks, size_t lanes,
+                                          int threads);
+
+/// G as esp_sparse_conv_sddmm_f32 makes it, and dx as esp_sparse_conv_add_f32 does by the geometry of
+/// esp_conv_input_gradient_shape(shape): the same bits, but D is read once for both, a band of rows after the other,
+/// where the geometry allows it. The same requirements, for any `threads`.
+void esp_sparse_conv_backward_f32(esp_isa isa, const esp_conv_gradients *gradients, const esp_conv_shape *shape,
+                                  size_t blocks, size_t lanes, float *restrict workspace, int threads);
 
 #endif

@@ -90,6 +90,36 @@ static inline esp_conv_sddmm_place esp_conv_sddmm_place_of(const esp_conv_sddmm_
 typedef void esp_conv_sddmm_connections(const esp_conv_sddmm_tile *tile, uint64_t first, uint64_t last,
                                         float *restrict g);
 
+esp_conv_sddmm_connections *esp_conv_sddmm_connections_of(esp_isa isa);
+
+/// What all threads of one weight gradient share.
+typedef struct esp_conv_sddmm_call {
+  esp_conv_sddmm_connections *connections;
+  const esp_csr *pattern;
+  const esp_conv_shape *shape;
+  esp_conv_sddmm_plan plan;
+  size_t blocks;
+  const float *x, *d;
+  float *g, *sums;  // partial sum p > 0 lies at sums + (p - 1) * nnz; sum 0 in g
+} esp_conv_sddmm_call;
+
+/// Output rows [top, top + rows) of the blocks [block, block + blocks).
+typedef struct esp_conv_sddmm_unit {
+  size_t block, blocks, top, rows;
+} esp_conv_sddmm_unit;
+
+esp_conv_sddmm_unit esp_conv_sddmm_unit_of(const esp_conv_sddmm_call *call, size_t unit);
+
+/// A thread's workspace: the input's copy, which is all zeros before the first unit, D's and the windows.
+size_t esp_conv_sddmm_space(const esp_conv_sddmm_plan *plan);
+
+/// A unit's part of partial sum `p` at the connections [first, last).
+void esp_conv_sddmm_run(const esp_conv_sddmm_call *call, size_t unit, size_t p, uint64_t first, uint64_t last,
+                        float *restrict space);
+
+/// Adds up the partial sums at the connections [first, last): (0 + 1) + (2 + 3).
+void esp_conv_sddmm_add_up(const esp_conv_sddmm_call *call, uint64_t first, uint64_t last);
+
 esp_conv_sddmm_connections esp_conv_sddmm_connections_scalar;
 #if defined(__x86_64__)
 esp_conv_sddmm_connections esp_conv_sddmm_connections_avx2, esp_conv_sddmm_connections_avx512;

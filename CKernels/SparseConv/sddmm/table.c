@@ -7,38 +7,26 @@ static esp_conv_sddmm_connections *const variants[ESP_ISA_COUNT] =
     ESP_VARIANTS(esp_conv_sddmm_connections_scalar, esp_conv_sddmm_connections_avx2, esp_conv_sddmm_connections_avx512,
                  esp_conv_sddmm_connections_neon);
 
-/// What all threads of one weight gradient share.
-typedef struct sddmm_call {
-  esp_conv_sddmm_connections *connections;
-  const esp_csr *pattern;
-  const esp_conv_shape *shape;
-  esp_conv_sddmm_plan plan;
-  size_t blocks;
-  const float *x, *d;
-  float *g, *sums;  // partial sum p > 0 lies at sums + (p - 1) * nnz; sum 0 in g
-} sddmm_call;
+esp_conv_sddmm_connections *esp_conv_sddmm_connections_of(esp_isa isa) {
+  return variants[isa];
+}
 
-/// Output rows [top, top + rows) of the blocks [block, block + blocks).
-typedef struct unit_range {
-  size_t block, blocks, top, rows;
-} unit_range;
-
-static unit_range range_of_unit(const sddmm_call *call, size_t unit) {
+esp_conv_sddmm_unit esp_conv_sddmm_unit_of(const esp_conv_sddmm_call *call, size_t unit) {
   const esp_conv_sddmm_plan *plan = &call->plan;
-  unit_range range = {.block = unit / plan->bands * plan->group, .top = unit % plan->bands * plan->band_rows};
+  esp_conv_sddmm_unit range = {.block = unit / plan->bands * plan->group, .top = unit % plan->bands * plan->band_rows};
   const size_t blocks = call->blocks - range.block, rows = plan->height - range.top;
   range.blocks = blocks < plan->group ? blocks : plan->group;
   range.rows = rows < plan->band_rows ? rows : plan->band_rows;
   return range;
 }
 
-/// A thread's workspace: the input's copy, D's and the windows.
-static size_t space_of_thread(const esp_conv_sddmm_plan *plan) {
+size_t esp_conv_sddmm_space(const esp_conv_sddmm_plan *plan) {
   return plan->x_floats + plan->d_floats + plan->tap_floats;
 }
 
 /// The tile of a unit without its input: D where it lies, or copied.
-static esp_conv_sddmm_tile tile_make(const sddmm_call *call, unit_range range, float *restrict space) {
+static esp_conv_sddmm_tile tile_make(const esp_conv_sddmm_call *call, esp_conv_sddmm_unit range,
+                                     float *restrict space) {
   const esp_conv_sddmm_plan *plan = &call->plan;
   const size_t d_row = plan->width * plan->lanes, d_block = call->shape->out_channels * plan->height * d_row;
   float *d_copy = space + plan->x_floats;
@@ -70,15 +58,15 @@ static esp_conv_sddmm_tile tile_make(const sddmm_call *call, unit_range range, f
   return tile;
 }
 
-/// One unit's part of a partial sum at the connections [first, last).
-static void run_unit(const sddmm_call *call, size_t unit, int accumulate, uint64_t first, uint64_t last,
-                     float *restrict space, float *restrict sum) {
+void esp_conv_sddmm_run(const esp_conv_sddmm_call *call, size_t unit, size_t p, uint64_t first, uint64_t last,
+                        float *restrict space) {
   const esp_conv_shape *shape = call->shape;
   const esp_conv_sddmm_plan *plan = &call->plan;
   const size_t in_block = shape->in_channels * shape->in_height * shape->in_width * plan->lanes;
-  const unit_range range = range_of_unit(call, unit);
+  const esp_conv_sddmm_unit range = esp_conv_sddmm_unit_of(call, unit);
   esp_conv_sddmm_tile tile = tile_make(call, range, space);
-  tile.accumulate = accumulate;
+  tile.accumulate = unit > esp_part(plan->units, p, plan->partial_sums);
+  float *sum = p == 0 ? call->g : call->sums + (p - 1) * call->pattern->row_starts[call->pattern->rows];
   for (size_t chunk = 0; chunk < plan->chunks; chunk++) {
     const size_t channel = chunk * plan->chunk, left = shape->in_channels - channel;
     const size_t end = channel + (left < plan->chunk ? left : plan->chunk);
@@ -94,23 +82,21 @@ static void run_unit(const sddmm_call *call, size_t unit, int accumulate, uint64
 }
 
 /// The part [first, last) of all partial sums, which lie one behind the other.
-static void run_range(const sddmm_call *call, uint64_t first, uint64_t last, float *restrict space) {
+static void run_range(const esp_conv_sddmm_call *call, uint64_t first, uint64_t last, float *restrict space) {
   const esp_conv_sddmm_plan *plan = &call->plan;
   const uint64_t nnz = call->pattern->row_starts[call->pattern->rows];
   if (first == last) return;
   memset(space, 0, plan->x_floats * sizeof *space);
   for (uint64_t p = first / nnz; p * nnz < last; p++) {
     const uint64_t from = p * nnz < first ? first - p * nnz : 0, to = last - p * nnz < nnz ? last - p * nnz : nnz;
-    float *sum = p == 0 ? call->g : call->sums + (p - 1) * nnz;
-    const size_t unit = esp_part(plan->units, p, plan->partial_sums);
-    for (size_t u = unit; u < esp_part(plan->units, p + 1, plan->partial_sums); u++) {
-      run_unit(call, u, u > unit, from, to, space, sum);
+    const size_t end = esp_part(plan->units, p + 1, plan->partial_sums);
+    for (size_t u = esp_part(plan->units, p, plan->partial_sums); u < end; u++) {
+      esp_conv_sddmm_run(call, u, p, from, to, space);
     }
   }
 }
 
-/// Adds up the partial sums at the connections [first, last): (0 + 1) + (2 + 3).
-static void add_partial_sums(const sddmm_call *call, uint64_t first, uint64_t last) {
+void esp_conv_sddmm_add_up(const esp_conv_sddmm_call *call, uint64_t first, uint64_t last) {
   const size_t partial_sums = call->plan.partial_sums;
   const uint64_t nnz = call->pattern->row_starts[call->pattern->rows];
   if (partial_sums == 1) return;
@@ -124,7 +110,7 @@ static void add_partial_sums(const sddmm_call *call, uint64_t first, uint64_t la
 size_t esp_sparse_conv_sddmm_workspace(const esp_conv_shape *shape, size_t nnz, size_t blocks, size_t lanes,
                                        int threads) {
   const esp_conv_sddmm_plan plan = esp_conv_sddmm_plan_make(shape, nnz, blocks, lanes);
-  return (size_t)threads * space_of_thread(&plan) + (plan.partial_sums - 1) * nnz;
+  return (size_t)threads * esp_conv_sddmm_space(&plan) + (plan.partial_sums - 1) * nnz;
 }
 
 void esp_sparse_conv_sddmm_f32(esp_isa isa, const esp_csr *pattern, const esp_conv_shape *shape, size_t blocks,
@@ -137,8 +123,8 @@ void esp_sparse_conv_sddmm_f32(esp_isa isa, const esp_csr *pattern, const esp_co
   const uint64_t nnz = pattern->row_starts[pattern->rows];
   const esp_conv_sddmm_plan plan = esp_conv_sddmm_plan_make(shape, nnz, blocks, lanes);
   const uint64_t all = plan.partial_sums * nnz;
-  const size_t space = space_of_thread(&plan);
-  const sddmm_call call = {variants[isa], pattern, shape, plan, blocks, x, d, g, workspace + threads * space};
+  const size_t space = esp_conv_sddmm_space(&plan);
+  const esp_conv_sddmm_call call = {variants[isa], pattern, shape, plan, blocks, x, d, g, workspace + threads * space};
   if (blocks == 0) {
     memset(g, 0, nnz * sizeof *g);
     return;
@@ -151,7 +137,7 @@ void esp_sparse_conv_sddmm_f32(esp_isa isa, const esp_csr *pattern, const esp_co
     }
 #pragma omp for schedule(static)
     for (int part = 0; part < threads; part++) {
-      add_partial_sums(&call, esp_part(nnz, part, threads), esp_part(nnz, part + 1, threads));
+      esp_conv_sddmm_add_up(&call, esp_part(nnz, part, threads), esp_part(nnz, part + 1, threads));
     }
   }
 }

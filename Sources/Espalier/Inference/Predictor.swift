@@ -65,7 +65,8 @@ public struct Predictor {
   ///   - path: where the logits go; appears when it is whole.
   ///   - report: is told how long each batch took, from its images in memory to its logits there.
   /// - Returns: the number of samples.
-  /// - Throws: `EspalierError.input` where the images are of another type or shape, or not finite; `EspalierError.write`.
+  /// - Throws: `EspalierError.input` where the images are of another type or shape, or not finite; `EspalierError.diverged` where logits are
+  ///   not; `EspalierError.write`.
   /// - Complexity: holds one batch.
   @discardableResult
   public func predict(
@@ -92,6 +93,11 @@ public struct Predictor {
         let started = ContinuousClock.now
         let logits = try images.withUnsafeBufferPointer { try batch($0) }
         report(ContinuousClock.now - started)
+        if let index = logits.firstIndex(where: { !$0.isFinite }) {
+          throw EspalierError.diverged(
+            "\(input.path): the logits of sample \(first + index / model.spec.classes) are not finite; the weights are not usable"
+          )
+        }
         try logits.withUnsafeBytes { try sink($0) }
       }
     }

@@ -22,10 +22,10 @@ extension Model {
   /// Puts a file's weights in place of the model's: structure and values of sparse layers, all values of dense ones.
   ///
   /// Gradients and optimizer state of sparse layers start anew. Running statistics of batch norms stay as they are where the file has
-  /// none; `num_batches_tracked` is ignored.
+  /// none at all; `num_batches_tracked` is ignored.
   ///
   /// - Throws: `EspalierError.input` that names the tensors which are missing, unknown or of another shape; before anything has changed.
-  ///   For numbers that are not finite and damaged structures, after which the weights are undefined.
+  ///   For numbers that are not finite, negative variances and damaged structures, after which the weights are undefined.
   public func load(_ weights: WeightsFile) throws {
     try weights.check(against: self)
     let meter = sparseParameters.first?.matrix.meter ?? AllocationMeter()
@@ -44,6 +44,9 @@ extension Model {
           try weights.scatter(layer, into: values, meter: meter)
         } else if !WeightsFile.isStatistic(name) || weights.file.entry(named: name) != nil {
           try weights.file.readDense(name, shape: shape, into: values, meter: meter)
+          if name.hasSuffix(".running_var"), let variance = values.array.first(where: { $0 < 0 }) {
+            throw EspalierError.input("\(weights.path): '\(name)' holds \(variance); a variance is not negative")
+          }
         }
       }
     }

@@ -52,12 +52,14 @@ public struct WeightsFile {
     let layers = Dictionary(uniqueKeysWithValues: model.spec.weightLayers.map { ($0.parameterName, $0) })
     var faults: [String] = []
     var known: Set<String> = []
+    let hasStatistics = file.names.contains(where: Self.isStatistic)
     for tensor in model.state {
       known.formUnion([tensor.name] + ["crow_indices", "col_indices", "values"].map { "\(tensor.name).\($0)" })
       if let layer = layers[tensor.name] {
         if let fault = fault(of: layer) { faults.append(fault) }
       } else if case .dense(let name, let shape, _) = tensor {
-        if let fault = fault(of: name, shape: shape, isOptional: Self.isStatistic(name)) { faults.append(fault) }
+        let isOptional = Self.isStatistic(name) && !hasStatistics
+        if let fault = fault(of: name, shape: shape, isOptional: isOptional) { faults.append(fault) }
       }
     }
     // In a file of our own, what is no weight belongs to the run.
@@ -68,7 +70,7 @@ public struct WeightsFile {
     guard faults.isEmpty else { throw unfit(faults, model: model.spec.name) }
   }
 
-  /// Running statistics may be absent: the model then keeps its own.
+  /// Running statistics may all be absent: the model then keeps its own.
   static func isStatistic(_ name: String) -> Bool { name.hasSuffix(".running_mean") || name.hasSuffix(".running_var") }
 
   /// What is wrong with a weight layer's tensors, if anything is.
@@ -105,11 +107,18 @@ public struct WeightsFile {
   private func unfit(_ faults: [String], model: String? = nil) -> EspalierError {
     let shown = 6
     let rest = faults.count > shown ? "; and \(faults.count - shown) more" : ""
-    let wrapped = file.names.first { $0.hasPrefix("module.") } != nil
-    let hint = wrapped ? "; its names start with 'module.': save model.module.state_dict()" : ""
     return .input(
       "\(path): does not fit the model\(model.map { " \($0)" } ?? ""): "
-        + faults.prefix(shown).joined(separator: "; ") + rest + hint)
+        + faults.prefix(shown).joined(separator: "; ") + rest + namesHint)
+  }
+
+  /// What to do about names that a wrapper has put something in front of; empty where none has.
+  package var namesHint: String {
+    for (prefix, wrapped) in [("module.", "model.module"), ("_orig_mod.", "model._orig_mod")]
+    where file.names.contains(where: { $0.hasPrefix(prefix) }) {
+      return "; its names start with '\(prefix)': save \(wrapped).state_dict()"
+    }
+    return ""
   }
 
   func isSparse(_ name: String) -> Bool { file.entry(named: name + ".values") != nil }

@@ -43,26 +43,41 @@ public struct Evaluator {
   public func callAsFunction(
     _ model: Model, progress: (_ samples: Int, _ count: Int) -> Void = { _, _ in }
   ) throws -> LossResult {
+    let result = try evaluate(model) { samples, count in
+      progress(samples, count)
+      return true
+    }
+    guard let result else { throw EspalierError.invariant("evaluation: stopped, which nobody asked for") }
+    return result
+  }
+
+  /// The same; nil where `goesOn`, which is asked after each batch but the last, was false.
+  func evaluate(_ model: Model, while goesOn: (_ samples: Int, _ count: Int) -> Bool) throws -> LossResult? {
     let order = SampleOrder(count: loader.split.count, epoch: 0, shuffled: false, random: CounterRandom(seed: 0))
     var total = 0.0
     var correct = 0
     var samples = 0
     var inTopFive = 0
     let slice = ranks.part(of: batchSize, rank: ranks.rank)
+    let (count, rounds) = (loader.split.count, (loader.split.count + batchSize - 1) / batchSize)
     var batches = loader.batches(in: order, size: batchSize, slice: slice, dropLast: false)
-    while let batch = try batches.next() {
-      let tape = Tape(context: context, mode: .evaluation)
-      let logits = try model(Variable(batch.images), on: tape)
-      let result = batch.labels.withUnsafeBufferPointer { context.softmaxCrossEntropy(logits.value, labels: $0) }
-      total += result.total
-      correct += result.correct
-      samples += batch.labels.count
-      if countsTopFive {
-        inTopFive += batch.labels.withUnsafeBufferPointer {
-          context.countCorrect(amongLargest: 5, logits.value, labels: $0)
+    for round in 1..<rounds + 1 {
+      // Of the last batch, or where images are damaged, a rank may have nothing.
+      if let batch = try batches.next() {
+        let tape = Tape(context: context, mode: .evaluation)
+        let logits = try model(Variable(batch.images), on: tape)
+        let result = batch.labels.withUnsafeBufferPointer { context.softmaxCrossEntropy(logits.value, labels: $0) }
+        total += result.total
+        correct += result.correct
+        samples += batch.labels.count
+        if countsTopFive {
+          inTopFive += batch.labels.withUnsafeBufferPointer {
+            context.countCorrect(amongLargest: 5, logits.value, labels: $0)
+          }
         }
       }
-      progress(min(samples * ranks.size, loader.split.count), loader.split.count)
+      let stops = !goesOn(min(samples * ranks.size, count), count)
+      if round < rounds, ranks.any(stops) { return nil }
     }
     let result = ranks.sum(
       LossResult(

@@ -97,7 +97,7 @@ public final class Trainer {
   public func run(observer: some TrainingObserver) throws -> TrainingResult {
     try checkThatRanksBeginAlike()
     // A run may have been stopped between an epoch's last step and its evaluation.
-    if !isFinished, progress.step == endOfEpoch { try finishEpoch(observer) }
+    if !isFinished, progress.step == endOfEpoch { _ = try finishEpoch(observer) }
     while progress.step < timetable.steps, !stops(observer) { try runEpoch(observer) }
     return result
   }
@@ -150,7 +150,7 @@ public final class Trainer {
       if progress.step == end {
         // The evaluation decodes pictures of its own.
         batches.close()
-        try finishEpoch(observer)
+        guard try finishEpoch(observer) else { return }
       }
       try observer.mayCheckpoint(step: progress.step, endsEpoch: progress.step == end)
     }
@@ -165,13 +165,17 @@ public final class Trainer {
     if let update { try observer.didUpdateTopology(update) }
   }
 
-  /// Evaluates the model at the end of an epoch.
-  private func finishEpoch(_ observer: some TrainingObserver) throws {
+  /// Evaluates the model at the end of an epoch. False where the observer wanted a stop before that was done: nothing has changed then.
+  private func finishEpoch(_ observer: some TrainingObserver) throws -> Bool {
     let epoch = progress.history.count
-    func tell(_ samples: Int, _ count: Int) { observer.didEvaluate(samples, of: count, epoch: epoch + 1) }
     try checkThatRanksAgree()
-    let test = try evaluator(model, progress: tell)
-    let validation = try validator?(model, progress: tell)
+    func goesOn(_ samples: Int, _ count: Int) -> Bool {
+      observer.didEvaluate(samples, of: count, epoch: epoch + 1)
+      return !observer.wantsStop
+    }
+    guard let test = try evaluator.evaluate(model, while: goesOn) else { return false }
+    let validation = try validator?.evaluate(model, while: goesOn)
+    if validator != nil, validation == nil { return false }
     for (name, loss) in [("test", test), ("validation", validation)] where loss?.total.isFinite == false {
       throw EspalierError.diverged(
         "diverged by step \(progress.step), the end of epoch \(epoch + 1): the \(name) loss is \(loss?.mean ?? .nan)\(model.firstBrokenTensor(context).map { ": \($0) is not finite" } ?? ""); try a lower learning rate"
@@ -183,5 +187,6 @@ public final class Trainer {
     progress.history.append(record)
     progress.epochLoss = 0
     try observer.didFinishEpoch(record)
+    return true
   }
 }

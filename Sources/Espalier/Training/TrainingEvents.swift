@@ -130,7 +130,8 @@ public protocol TrainingObserver {
   func didEvaluate(_ samples: Int, of count: Int, epoch: Int)
   /// After every epoch, once it is evaluated.
   func didFinishEpoch(_ record: EpochRecord) throws
-  /// Asked after every step: true ends the run before anything else happens, even an epoch's evaluation.
+  /// Asked after every step, and after every batch of an evaluation: true ends the run before anything else happens. An evaluation that did
+  /// not come to its end is made again when the run goes on.
   var wantsStop: Bool { get }
   /// After a step with all that follows from it: the trainer's and the model's state are whole and may be saved.
   func mayCheckpoint(step: Int, endsEpoch: Bool) throws

@@ -6,8 +6,8 @@ public enum TrainingPhase: Int, CaseIterable, Sendable {
   case data
   /// The model and the loss.
   case forward
-  /// The backward pass but for the phases below: gradients of activations, biases and norms. Token layers that run as one chain make
-  /// their weight gradients on the way, which count here.
+  /// The backward pass but for the phases below: gradients of activations, biases and norms. Convolutions, and token layers that run
+  /// as one chain, make their weight gradients on the way, which count here.
   case inputGradient
   /// Gradients of sparse weights at their connections, or of dense weights.
   case weightGradient

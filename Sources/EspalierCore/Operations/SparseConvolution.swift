@@ -82,14 +82,15 @@ extension Tape {
       x.shape.with(channels: matrix.rows, height: shape.out_height, width: shape.out_width))
     context.convolve(
       matrix.structure, matrix.values.pointer, bias: bias?.values.pointer, shape: shape, from: input, to: output)
-    return record(output, inputs: [x]) { [unowned self] delta in
+    return recordAdding(output, inputs: [x]) { [unowned self] delta, present in
       if let bias { context.biasGradient(of: delta, into: bias) }
-      try visit(ConvolutionSite(parameter: weight, input: input, delta: delta, shape: shape, context: context))
-      guard x.needsGradient else { return [nil] }
-      let gradient = context.pool.activations(input.shape)
-      let (transposed, values) = matrix.transposedView(threads: context.threadCount)
-      let back = withUnsafePointer(to: shape) { esp_conv_input_gradient_shape($0) }
-      context.convolve(transposed, values, bias: nil, shape: back, from: delta, to: gradient)
+      let site = ConvolutionSite(parameter: weight, input: input, delta: delta, shape: shape, context: context)
+      try show(site)
+      let gradient = x.needsGradient ? context.pool.activations(input.shape) : nil
+      context.convolveBack(
+        through: matrix, shape: shape, input: input, delta: delta, base: present,
+        weightGradient: computesSparseGradients ? weight.gradient.pointer : nil, into: gradient)
+      if computesSparseGradients { measure(.weightGradient) { site.computeBackwardSetGradients() } }
       return [gradient]
     }
   }
@@ -144,6 +145,30 @@ extension ComputeContext {
         pool.withWorkspace(count: floats) { workspace in
           esp_sparse_conv_f32(
             isa, csr, values, bias, shape, x.shape.blocks, x.shape.lanes, x.pointer, y.pointer, workspace, threadCount)
+        }
+      }
+    }
+  }
+
+  /// The weights' gradient at active connections and that of the input, `base` added to it; nil where one is not needed.
+  fileprivate func convolveBack(
+    through matrix: SparseMatrix, shape: esp_conv_shape, input: Activations, delta: Activations, base: Activations?,
+    weightGradient: UnsafeMutablePointer<Float>?, into gradient: Activations?
+  ) {
+    let (blocks, lanes) = (input.shape.blocks, input.shape.lanes)
+    let back = gradient.map { _ in matrix.transposedView(threads: threadCount) }
+    withUnsafePointer(to: matrix.structure.csr) { csr in
+      withUnsafePointer(to: (back?.structure ?? matrix.structure).csr) { transposed in
+        withUnsafePointer(to: shape) { shape in
+          var gradients = esp_conv_gradients(
+            w: csr, transposed: transposed, transposed_values: back.map { UnsafePointer($0.values) }, x: input.pointer,
+            d: delta.pointer, base: base.map { UnsafePointer($0.pointer) }, g: weightGradient, dx: gradient?.pointer)
+          let floats = esp_sparse_conv_backward_workspace(shape, matrix.count, blocks, lanes, threadCount)
+          pool.withWorkspace(count: floats) { workspace in
+            withExtendedLifetime((input, delta, base, gradient)) {
+              esp_sparse_conv_backward_f32(isa, &gradients, shape, blocks, lanes, workspace, threadCount)
+            }
+          }
         }
       }
     }

@@ -17,7 +17,7 @@ extension Tape {
   /// y = residual + the links applied to x in order, a few tokens at a time, so that what lies between them stays in the cache; the residual
   /// is zero where nil.
   ///
-  /// Keeps x alone: backward makes the links' inputs again. It adds to the gradient that x has got already in the same pass.
+  /// Keeps x and the norms' moments alone: backward makes the links' inputs again. It adds to the gradient that x has got already in the same pass.
   ///
   /// - Precondition: the first link is no GELU; with a residual the last one is linear.
   public func tokenChain(_ x: Variable, _ links: [TokenLink], adding residual: Variable? = nil) throws -> Variable {
@@ -26,18 +26,25 @@ extension Tape {
       throw EspalierError.usage("residual block: what is added must have the shape of what it is added to")
     }
     let input = x.value
-    let value = context.run(links, on: input, adding: residual?.value)
+    let moments = isTraining ? context.momentSpaces(of: links, on: input.shape) : []
+    let value = context.run(links, on: input, adding: residual?.value, keeping: moments)
     let needsGradient = x.needsGradient
     guard let residual, needsGradient, residual.node == x.node else {
       return recordAdding(value, inputs: [x] + (residual.map { [$0] } ?? [])) { [unowned self] delta, present in
-        [try back(through: links, input: input, delta: delta, base: present, needsGradient: needsGradient), delta]
+        [
+          try back(
+            through: links, input: input, delta: delta, base: present, moments: moments, needsGradient: needsGradient),
+          delta,
+        ]
       }
     }
     return record(value, inputs: [x]) { [unowned self] delta in
       var base = delta
       // A single link reads what is beside the place that it writes to.
       base.isDisposable = delta.isDisposable && links.count > 1
-      return [try back(through: links, input: input, delta: delta, base: base, needsGradient: true)]
+      return [
+        try back(through: links, input: input, delta: delta, base: base, moments: moments, needsGradient: true)
+      ]
     }
   }
 
@@ -63,11 +70,12 @@ extension Tape {
   /// The gradient of the chain's input, plus `base`; stores those of the links' parameters. A visitor sees each linear layer with its whole
   /// input, which is made for it; so does a backward set.
   private func back(
-    through links: [TokenLink], input: Activations, delta: Activations, base: Activations?, needsGradient: Bool
+    through links: [TokenLink], input: Activations, delta: Activations, base: Activations?,
+    moments: [ActivationStorage?], needsGradient: Bool
   ) throws -> Activations? {
     guard gradientSiteVisitor != nil || computesSparseGradients && links.contains(where: \.hasBackwardSet) else {
       return context.back(
-        through: links, input: input, delta: delta, base: base, needsGradient: needsGradient,
+        through: links, input: input, delta: delta, base: base, moments: moments, needsGradient: needsGradient,
         weightGradients: computesSparseGradients)
     }
     var inputs = [input]
@@ -153,14 +161,26 @@ extension ComputeContext {
     }
   }
 
-  fileprivate func run(_ links: [TokenLink], on x: Activations, adding base: Activations?) -> Activations {
+  /// Room for each norm's moments.
+  fileprivate func momentSpaces(of links: [TokenLink], on shape: ActivationShape) -> [ActivationStorage?] {
+    links.map { link in
+      guard case .norm = link else { return nil }
+      return withChain([], shape) { pool.workspace(count: esp_chain_moments($0)) }
+    }
+  }
+
+  /// `moments`, one a link, receive those of norms, if there are any.
+  fileprivate func run(
+    _ links: [TokenLink], on x: Activations, adding base: Activations?, keeping moments: [ActivationStorage?] = []
+  ) -> Activations {
     var features = x.shape.channels
-    let kernelLinks = links.map { link in
+    var kernelLinks = links.map { link in
       defer { features = link.outputs(of: features) }
       return link.forwardLink(inputs: features)
     }
+    for (index, space) in moments.enumerated() { kernelLinks[index].moments = space?.pointer }
     let output = pool.activations(x.shape.with(channels: features))
-    withExtendedLifetime(links) {
+    withExtendedLifetime((links, moments)) {
       withChain(kernelLinks, x.shape) { chain in
         pool.withWorkspace(count: esp_chain_forward_workspace(chain, threadCount)) {
           esp_chain_forward(isa, chain, x.pointer, base?.pointer, output.pointer, $0, threadCount)
@@ -172,22 +192,23 @@ extension ComputeContext {
 
   /// The gradient of the links' input, plus `base`, whose place it takes where nobody else needs that; nil where it is not needed.
   fileprivate func back(
-    through links: [TokenLink], input: Activations, delta: Activations, base: Activations?, needsGradient: Bool,
-    weightGradients: Bool
+    through links: [TokenLink], input: Activations, delta: Activations, base: Activations?,
+    moments: [ActivationStorage?] = [], needsGradient: Bool, weightGradients: Bool
   ) -> Activations? {
     var features = input.shape.channels
-    let kernelLinks = links.enumerated().map { index, link in
+    var kernelLinks = links.enumerated().map { index, link in
       defer { features = link.outputs(of: features) }
       return link.backwardLink(
         inputs: features, weightGradients: weightGradients, passes: needsGradient || index > 0, threads: threadCount)
     }
+    for (index, space) in moments.enumerated() { kernelLinks[index].moments = space?.pointer }
     let partials = links.flatMap { link -> [ActivationStorage?] in
       guard case .linear(let weight, _) = link, weightGradients else { return .init(repeating: nil, count: Self.parts) }
       return (0..<Self.parts).map { _ in pool.workspace(count: weight.matrix.structure.count) }
     }
     let place = base.flatMap { $0.isDisposable ? Activations(shape: input.shape, storage: $0.storage) : nil }
     let gradient = needsGradient ? place ?? pool.activations(input.shape) : nil
-    withExtendedLifetime((links, partials)) {
+    withExtendedLifetime((links, partials, moments)) {
       withChain(kernelLinks, input.shape) { chain in
         pool.withWorkspace(count: esp_chain_backward_workspace(chain, threadCount)) {
           esp_chain_backward(

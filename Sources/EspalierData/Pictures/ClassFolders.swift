@@ -74,7 +74,7 @@ struct ClassListing {
   private mutating func list(_ name: [UInt8]) throws {
     let entries = try FolderEntries(Array(path.utf8) + [UInt8(ascii: "/")] + name)
     let pictures = entries.files.filter(Self.isPicture).sorted(by: Self.precedes)
-    ignored += entries.files.count - pictures.count
+    ignored += entries.files.count - pictures.count + entries.dangling
     counts.append(pictures.count)
     for picture in pictures {
       starts.append(names.count)
@@ -138,6 +138,8 @@ struct ClassListing {
 private struct FolderEntries {
   private(set) var folders: [[UInt8]] = []
   private(set) var files: [[UInt8]] = []
+  /// Links that lead nowhere.
+  private(set) var dangling = 0
 
   init(_ path: [UInt8]) throws {
     guard let folder = path.withCString(opendir) else { throw Self.failure(path, errno) }
@@ -149,10 +151,10 @@ private struct FolderEntries {
         }
       }
       guard name.first != UInt8(ascii: ".") else { continue }
-      if Self.isFolder(name, in: path, type: Int(entry.pointee.d_type)) {
-        folders.append(name)
-      } else {
-        files.append(name)
+      switch Self.isFolder(name, in: path, type: Int(entry.pointee.d_type)) {
+      case true?: folders.append(name)
+      case false?: files.append(name)
+      case nil: dangling += 1
       }
     }
   }
@@ -171,12 +173,14 @@ private struct FolderEntries {
     .input("\(String(decoding: path, as: UTF8.self)): cannot be listed: \(String(cString: strerror(code)))")
   }
 
-  /// Links are followed; some file systems do not tell the type.
-  private static func isFolder(_ name: [UInt8], in path: [UInt8], type: Int) -> Bool {
+  /// Links are followed, nil where they lead nowhere; some file systems do not tell the type.
+  private static func isFolder(_ name: [UInt8], in path: [UInt8], type: Int) -> Bool? {
     guard type == Int(DT_LNK) || type == Int(DT_UNKNOWN) else { return type == Int(DT_DIR) }
     var status = stat()
-    return (path + [UInt8(ascii: "/")] + name).withCString { stat($0, &status) } == 0
-      && status.st_mode & S_IFMT == S_IFDIR
+    guard (path + [UInt8(ascii: "/")] + name).withCString({ stat($0, &status) }) == 0 else {
+      return errno == ENOENT || errno == ELOOP ? nil : false
+    }
+    return status.st_mode & S_IFMT == S_IFDIR
   }
 }
 

@@ -16,11 +16,16 @@ public struct GraNet: TopologyUpdater {
   /// What the run began with.
   private var startConnections: Int
 
-  /// - Throws: `EspalierError.usage` where pruning would have to add connections.
+  /// - Throws: `EspalierError.usage` where pruning would have to add connections, or has no update to take place at.
   public init(schedule: UpdateSchedule, startConnections: Int, finalConnections: Int) throws {
     guard startConnections >= finalConnections else {
       throw EspalierError.usage(
         "initial-sparsity: a start with \(startConnections) connections cannot be pruned to \(finalConnections); expected a lower initial than final sparsity"
+      )
+    }
+    guard startConnections == finalConnections || schedule.lastUpdate > 0 else {
+      throw EspalierError.usage(
+        "update-every: GraNet prunes from \(startConnections) to \(finalConnections) connections at updates, and none comes within \(schedule.end) steps; expected a shorter interval or a larger update-until"
       )
     }
     self.schedule = schedule
