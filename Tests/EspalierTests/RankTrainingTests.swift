@@ -109,8 +109,7 @@ import Testing
   /// Every method sees the whole batch: the first update moves what it moves for one process.
   @Test(arguments: MethodTrainingTests.Method.allCases, [UpdateMode.replace, .add])
   func everyMethodAgrees(method: MethodTrainingTests.Method, mode: UpdateMode) throws {
-    var setup = try Self.convolutional(steps: 24)
-    let copy = setup
+    let copy = try Self.convolutional(steps: 24)
     let make: Maker = { ranks in
       let context = try ComputeContext(threads: 1)
       let model = try method.model(copy, context)

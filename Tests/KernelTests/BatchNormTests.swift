@@ -258,7 +258,8 @@ struct BatchNormCase: Sendable, CustomTestStringConvertible {
         #expect(abs(Double(result.sums[c]) - terms.reduce(0, +)) <= 1e-7 * abs(terms.reduce(0, +)) + 1e-12 * magnitude)
       }
       if test.relu && test.residual {
-        #expect(result.residual == (0..<shape.count).map { y[$0] > 0 ? test.d[$0] : 0 })
+        let d = test.d
+        #expect(result.residual == (0..<shape.count).map { y[$0] > 0 ? d[$0] : 0 })
       }
       for e in 0..<shape.count where shape.isPadding(e) { #expect(result.input[e].bitPattern == 0) }
     }
