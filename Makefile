@@ -10,7 +10,7 @@ TRAIN = --model vgg16-small --dataset fashion-mnist --method gse --guide uniform
 	--epochs 4 --batch-size 128 --lr 0.1 --warmup-epochs 0.5 --milestones 2,3 \
 	--update-every 100 --update-until 0.75
 
-.PHONY: train build install test sanitize test-neon test-import fuzz docs packages format format-check clean
+.PHONY: train build install test sanitize test-neon test-mpi test-import fuzz docs packages format format-check clean
 
 train: build
 	.build/release/espalier train $(TRAIN) $(FLAGS)
@@ -58,6 +58,12 @@ test-neon: packages
 		$(KERNEL_SOURCES) Tests/Cross/*.c -lm -o .build-neon/kernels
 	qemu-aarch64 -L /usr/$(CROSS) .build-neon/kernels
 
+# Several processes train together: the program with the trait MPI, run by mpirun on this machine.
+test-mpi: PACKAGES += openmpi-bin libopenmpi-dev
+test-mpi: packages
+	$(SWIFT) build -c release --traits MPI --scratch-path .build-mpi --product espalier
+	Tests/mpi.sh .build-mpi/release/espalier
+
 # Another package imports the last commit by a version and runs the program of the article "Getting started".
 test-import: packages
 	SWIFT=$(SWIFT) Tests/import-by-version.sh
@@ -100,4 +106,4 @@ format-check: packages
 	$(SWIFT) format lint --strict --recursive $(SWIFT_FILES)
 
 clean:
-	rm -rf .build .build-install .build-sanitize .build-neon .build-fuzz
+	rm -rf .build .build-install .build-sanitize .build-neon .build-mpi .build-fuzz

@@ -22,7 +22,11 @@ let package = Package(
     .library(name: "Espalier", targets: ["Espalier"]),
     .library(name: "EspalierBaselines", targets: ["EspalierBaselines"]),
     .library(name: "EspalierBench", targets: ["EspalierBench"]),
+    .library(name: "EspalierMPI", targets: ["EspalierMPI"]),
     .executable(name: "espalier", targets: ["EspalierCLI"]),
+  ],
+  traits: [
+    .trait(name: "MPI", description: "Training on several processes or machines, over Open MPI (libopenmpi-dev).")
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -39,6 +43,12 @@ let package = Package(
     kernels("EspLayers", "Layers", dependencies: ["EspSampling"]),
     kernels("EspImages", "Images", dependencies: ["EspRuntime", "EspLibJPEG", "EspLibPNG"]),
     kernels("EspDense", "Dense", dependencies: ["EspSparseConv", "EspOpenBLAS"]),
+    // Empty without the trait, so that a plain build needs no MPI
+    .target(
+      name: "EspMPI", dependencies: [.target(name: "EspOpenMPI", condition: .when(traits: ["MPI"]))],
+      path: "CKernels/MPI", cSettings: [.define("ESP_WITH_MPI", .when(traits: ["MPI"]))]),
+    .systemLibrary(
+      name: "EspOpenMPI", path: "CKernels/OpenMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
     .systemLibrary(
       name: "EspOpenBLAS", path: "CKernels/OpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
     .systemLibrary(name: "EspZlib", path: "CKernels/Zlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
@@ -63,12 +73,14 @@ let package = Package(
         "EspalierCore", "EspalierTopology", "EspalierData", "EspalierProtobuf", "EspOpenSSL", "EspZlib",
         .product(name: "Logging", package: "swift-log"),
       ]),
+    .target(
+      name: "EspalierMPI", dependencies: ["EspalierCore", .target(name: "EspMPI", condition: .when(traits: ["MPI"]))]),
     .target(name: "EspalierBaselines", dependencies: ["Espalier", "EspDense"]),
     .target(name: "EspalierBench", dependencies: ["EspalierBaselines", "EspDense"]),
     .executableTarget(
       name: "EspalierCLI",
       dependencies: [
-        "Espalier", "EspalierBaselines", "EspalierBench", "Yams",
+        "Espalier", "EspalierBaselines", "EspalierBench", "EspalierMPI", "Yams",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ],
@@ -84,12 +96,14 @@ let package = Package(
         "EspRuntime", "EspSparseMatmul", "EspSparseConv", "EspSampling", "EspLayers", "EspImages", "EspDense",
         "TestSupport",
       ]),
-    .testTarget(name: "EspalierCoreTests", dependencies: ["EspalierCore", "TestSupport"]),
+    .target(name: "EspalierTestRanks", dependencies: ["EspalierCore"], path: "Tests/TestRanks"),
+    .testTarget(name: "EspalierCoreTests", dependencies: ["EspalierCore", "EspalierTestRanks", "TestSupport"]),
     .testTarget(name: "EspalierTopologyTests", dependencies: ["EspalierTopology", "TestSupport"]),
     .testTarget(
       name: "EspalierDataTests", dependencies: ["EspalierData", "EspImages", "TestSupport"], exclude: ["Fixtures"]),
     .testTarget(
-      name: "EspalierTests", dependencies: ["Espalier", "EspalierBaselines", "EspalierProtobuf", "TestSupport"]),
+      name: "EspalierTests",
+      dependencies: ["Espalier", "EspalierBaselines", "EspalierProtobuf", "EspalierTestRanks", "TestSupport"]),
     .testTarget(name: "EspalierBenchTests", dependencies: ["EspalierBench"]),
     // The code of the documentation, which sees what another package sees.
     .testTarget(

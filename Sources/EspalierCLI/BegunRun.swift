@@ -12,7 +12,7 @@ struct BegunRun {
 
   /// Reports that the run was asked to stop; what is to be thrown then.
   func interruption(at step: Int, log: (String) -> Void) throws -> InterruptedRun {
-    let reason = stop.reason ?? "stopped"
+    let reason = stop.reason ?? "another rank received a signal"
     log("stopped at step \(step): \(reason)")
     if printsJSON { try Terminal.json(StoppedResult(stopped: reason, run: folder.path, steps: step)) }
     return InterruptedRun(reason: reason, step: step, folder: folder.path)
@@ -81,7 +81,8 @@ final class ScoringWatch {
 
   private func checkStop() throws {
     guard let run, run.stop.reason != nil else { return }
-    let interruption = try run.interruption(at: 0, log: log)
+    var interruption = try run.interruption(at: 0, log: log)
+    interruption.isShared = false
     throw interruption
   }
 

@@ -22,23 +22,36 @@ struct EspalierCommand: ParsableCommand {
     let arguments = Array(CommandLine.arguments.dropFirst())
     do {
       var command = try parseAsRoot(try ArgumentExpansion.expand(arguments))
+      if !(command is TrainCommand || command is ResumeCommand) {
+        try Launch.current.refuse(type(of: command).configuration.commandName ?? "the command")
+      }
       try command.run()
-    } catch let error as EspalierError {
+    } catch {
+      // What fails on all ranks is rank 0's to say, which ends the others.
+      if Launch.current.rank > 0, !(error is InterruptedRun) { sleep(5) }
+      report(error, of: arguments)
+    }
+  }
+
+  /// Says why the program ends, and ends it.
+  private static func report(_ error: any Error, of arguments: [String]) -> Never {
+    switch error {
+    case let error as EspalierError:
       Terminal.error(ArgumentExpansion.place(of: error, in: arguments) + error.message)
-      Foundation.exit(error.exitCode)
-    } catch let stopped as StoppedRun {
+      Launch.exit(error.exitCode)
+    case let stopped as StoppedRun:
       Terminal.error(stopped.error.message)
-      Foundation.exit(stopped.error.exitCode)
-    } catch let interrupted as InterruptedRun {
+      Launch.exit(stopped.error.exitCode)
+    case let interrupted as InterruptedRun:
       Terminal.note(
         "espalier: stopped at step \(interrupted.step): \(interrupted.reason); go on with: espalier resume \(interrupted.folder)"
       )
-      Foundation.exit(InterruptedRun.exitCode)
-    } catch is ComparisonStopped {
+      // The other ranks leave it to the first one to say so.
+      Launch.exit(Launch.current.rank > 0 ? 0 : InterruptedRun.exitCode)
+    case is ComparisonStopped:
       Terminal.note("espalier: stopped; the same command goes on")
-      Foundation.exit(75)
-    } catch {
-      leave(error)
+      Launch.exit(75)
+    default: leave(error)
     }
   }
 
@@ -48,6 +61,6 @@ struct EspalierCommand: ParsableCommand {
     guard code != .success else { exit(withError: error) }
     let line = message(for: error).split(whereSeparator: \.isNewline).joined(separator: " ")
     Terminal.error(code == .validationFailure ? "\(line) (see 'espalier --help')" : line)
-    Foundation.exit(code == .validationFailure ? 64 : 1)
+    Launch.exit(code == .validationFailure ? 64 : 1)
   }
 }

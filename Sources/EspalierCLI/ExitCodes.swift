@@ -31,6 +31,8 @@ struct InterruptedRun: Error {
   let reason: String
   let step: Int
   let folder: String
+  /// Whether all ranks of the run stopped there.
+  var isShared = true
 
   static let exitCode: Int32 = 75
 }

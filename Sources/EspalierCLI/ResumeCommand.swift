@@ -16,17 +16,22 @@ struct ResumeCommand: ParsableCommand {
   @Flag(help: "Show on this machine that a stop changes nothing, and leave the run as it is.") var verify = false
   @Flag(help: "Print the result as one JSON object.") var json = false
 
-  func run() throws {
+  func run() throws { try Launch.current.withRanks(run) }
+
+  private func run(on ranks: RankGroup) throws {
     let path = folder.count > 1 && folder.hasSuffix("/") ? String(folder.dropLast()) : folder
     let recorded = try Self.settings(try RunFolder.configuration(of: path), of: path + "/config.yaml")
-    if !verify, let result = RunFolder.result(of: path) { return try finish(path, result: result) }
+    if verify { try Launch.current.refuse("resume --verify") }
+    if !verify, let result = RunFolder.result(of: path) {
+      return ranks.rank > 0 ? () : try finish(path, result: result)
+    }
     if let threads { _ = try ComputeContext(threads: threads) }
     var settings = recorded
-    settings.threads = threads ?? recorded.threads
+    settings.threads = threads ?? (ranks.size > 1 ? Launch.current.threads : recorded.threads)
     settings.dataDir = dataDir ?? recorded.dataDir
     settings.maxTime = maxTime ?? recorded.maxTime
     try settings.validateCheckpoints()
-    let lock = try RunLock(path)
+    let lock = ranks.rank > 0 ? nil : try RunLock(path)
     let stop = try StopRequest(parsing: settings.maxTime)
     if !verify { stop.listen() }
     let store = CheckpointStore(run: path, keep: settings.keep)
@@ -37,6 +42,9 @@ struct ResumeCommand: ParsableCommand {
     if verify {
       return try show(try ResumeVerification(settings: settings, path: path, store: store)(from: newest))
     }
+    guard let lock else {
+      return try Self.session(settings, from: newest, in: store, path: path, ranks: ranks).follow(stop)
+    }
     store.removeUnfinished()
     RunFolder.removeTemporaries(in: path)
     let resolved = settings
@@ -44,7 +52,7 @@ struct ResumeCommand: ParsableCommand {
       let folder = try RunFolder(resuming: path, lock: lock, step: step, epochs: epochs, context: context)
       return BegunRun(folder: folder, stop: stop, printsJSON: json)
     }
-    let session = try Self.session(resolved, from: newest, in: store, path: path) {
+    let session = try Self.session(resolved, from: newest, in: store, path: path, ranks: ranks) {
       context, _ in try begin(context, step: nil, epochs: 0)
     }
     let progress = session.trainer.progress
@@ -60,7 +68,7 @@ struct ResumeCommand: ParsableCommand {
   /// - Throws: `EspalierError.input` where the configuration, the data or the checkpoint are not the run's.
   static func session(
     _ settings: RunConfiguration, from saved: (step: Int, state: RunState)?, in store: CheckpointStore, path: String,
-    begin: ((ComputeContext, _ data: String) throws -> BegunRun)? = nil
+    ranks: RankGroup = RankGroup(), begin: ((ComputeContext, _ data: String) throws -> BegunRun)? = nil
   ) throws -> TrainingSession {
     // A checkpoint has the weights, and the fingerprint of the data.
     let inputs = try saved.map { RunInputs(data: $0.state.data) } ?? RunInputs(run: path)
@@ -68,7 +76,7 @@ struct ResumeCommand: ParsableCommand {
       let context = try ComputeContext(threads: settings.threads, gamma: settings.meterGamma)
       return try TrainingSession(
         settings, context: context, checkpoint: saved.map { try Checkpoint(path: store.path(step: $0.step)) },
-        inputs: inputs, begin: begin)
+        inputs: inputs, ranks: ranks, begin: begin)
     }
     guard let saved else { return session }
     try store.restore(session.trainer, step: saved.step, state: saved.state)

@@ -50,6 +50,8 @@ struct RunConfiguration: Codable, Hashable {
   var powerprop: Double?
   var deepHoyer: Double?
   var accumulate = 1
+  /// Of several ranks.
+  var localNorms: Bool?
   var augment = false
   var shuffle = true
   var seed: UInt64 = 0
@@ -107,6 +109,7 @@ struct RunConfiguration: Codable, Hashable {
     case powerprop
     case deepHoyer = "deephoyer"
     case accumulate
+    case localNorms = "local-batch-norm"
     case augment, shuffle, seed, threads
     case initialWeights = "init"
     case output
@@ -143,6 +146,7 @@ struct RunConfiguration: Codable, Hashable {
     options.schedule = schedule
     options.clipNorm = clipNorm
     options.accumulate = accumulate
+    options.localNorms = localNorms ?? false
     options.powerprop = powerprop ?? 1
     options.deepHoyer = deepHoyer ?? 0
     options.validation = validation

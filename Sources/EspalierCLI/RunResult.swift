@@ -31,6 +31,8 @@ struct RunResult: Codable {
   let updates: Int
   /// Absent in results of earlier versions.
   let phases: [PhaseRecord]?
+  /// What ranks that trained together sent each other; absent where there was one.
+  let parallel: RankRecord?
   let instructionSet: String
   let weightsSHA256: String
   let run: String
@@ -72,7 +74,7 @@ struct RunResult: Codable {
     case peakRssBytes, largestWeightBufferBytes, weightStateBytes, peakWeightBytes, peakActivationBytes
     case nnz, sparsifiableWeights, denseParameters, parameters, layers
     case trainFlopsPerSample, denseTrainFlopsPerSample, startSeconds, startFlops, explorationRate, updates, phases,
-      instructionSet
+      parallel, instructionSet
     case weightsSHA256 = "weights_sha256"
     case run
   }
@@ -126,6 +128,7 @@ struct RunResult: Codable {
     explorationRate = OrNull(value: result.explorationRate)
     updates = result.updates
     phases = result.phases
+    parallel = result.ranks
     instructionSet = context.instructionSet.name
     weightsSHA256 = model.weightsSHA256
     run = folder.path
@@ -146,7 +149,7 @@ struct RunResult: Codable {
       test accuracy   \(number(testAccuracy, 4)) (loss \(number(testLoss, 4))\(testTop5Accuracy.map { ", top-5 \(number($0, 4))" } ?? ""))\(synthetic ? ", on synthetic data" : "")
       training        \(number(trainSeconds, 1)) s, \(number(stepMsMedian, 1)) ms a step (median), \(number(imagesPerSecond, 0)) images/s
       memory          \(number(Double(peakRssBytes) / mebibyte, 0)) MiB resident at most, \(number(Double(weightStateBytes) / mebibyte, 2)) MiB weight state
-      connections     \(nnz) of \(sparsifiableWeights), \(updates) topology updates
+      \(parallel.map { "ranks           \($0.ranks), each sent \($0.gradientBytesPerStep) bytes of gradients a step\n" } ?? "")connections     \(nnz) of \(sparsifiableWeights), \(updates) topology updates
       time            \(timeByPhase)
       operations      \(number(trainFlopsPerSample / denseTrainFlopsPerSample, 4)) of dense training's
       weights sha256  \(weightsSHA256)\(best.map { "\nbest epoch      \($0.epoch), validation accuracy \(number($0.validationAccuracy, 4)), \($0.checkpoint)" } ?? "")

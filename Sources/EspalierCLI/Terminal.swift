@@ -1,7 +1,8 @@
 import EspalierCore
 import Foundation
 
-/// Standard output carries the result, standard error the log and the progress.
+/// Standard output carries the result, standard error the log and the progress. Of several ranks the first one alone has either; others
+/// say no more than why they end.
 enum Terminal {
   /// Prints a line of the result.
   ///
@@ -19,10 +20,15 @@ enum Terminal {
 
   /// Prints to standard error as it is.
   static func progress(_ text: String) {
-    try? FileHandle.standardError.write(contentsOf: Data(text.utf8))
+    if Launch.current.rank == 0 { write(text) }
   }
 
-  static func error(_ message: String) { note("espalier: error: \(message)") }
+  static func error(_ message: String) {
+    let rank = Launch.current.rank
+    write("espalier: error: \(rank > 0 ? "rank \(rank): " : "")\(message)\n")
+  }
+
+  private static func write(_ text: String) { try? FileHandle.standardError.write(contentsOf: Data(text.utf8)) }
 
   static var errorIsTerminal: Bool { isatty(STDERR_FILENO) != 0 }
 

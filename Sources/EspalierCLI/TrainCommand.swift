@@ -14,11 +14,14 @@ struct TrainCommand: ParsableCommand {
   @Flag(help: "Print the result as one JSON object.") var json = false
   @Flag(help: "Print the resolved configuration and the plan, and train nothing.") var dryRun = false
 
-  func run() throws {
+  func run() throws { try Launch.current.withRanks(run) }
+
+  private func run(on ranks: RankGroup) throws {
     let stop = try StopRequest(parsing: flags.maxTime)
     if !dryRun { stop.listen() }
     let found = try TrainingSession.find(flags.dataset ?? RunConfiguration().dataset, directory: flags.dataDir)
     let configuration = try flags.resolve(for: found.description)
+    if dryRun, ranks.rank > 0 { return }
     if dryRun { return try DryRun(configuration).print(asJSON: json) }
     let context = try ComputeContext(threads: configuration.threads, gamma: configuration.meterGamma)
     func begin(data: String) throws -> BegunRun {
@@ -26,7 +29,12 @@ struct TrainCommand: ParsableCommand {
       return try BegunRun(
         folder: RunFolder(configuration, inputs: inputs, context: context), stop: stop, printsJSON: json)
     }
-    let session = try TrainingSession(configuration, context: context, found: found) { try begin(data: $1) }
+    guard ranks.rank == 0 else {
+      return try TrainingSession(configuration, context: context, found: found, ranks: ranks).follow(stop)
+    }
+    let session = try TrainingSession(configuration, context: context, found: found, ranks: ranks) {
+      try begin(data: $1)
+    }
     try session.run(session.begun ?? begin(data: session.data))
   }
 }
@@ -50,11 +58,12 @@ struct TrainingSession {
   ///   - checkpoint: has the model's weights; without it they are drawn.
   ///   - inputs: what the run began with.
   ///   - found: the data set, where it has been looked for already.
+  ///   - ranks: who trains the model together.
   ///   - begin: begins the run that the session is for, with the data set's fingerprint; called where connections have to be chosen.
   /// - Throws: where they are chosen, as `run(_:)`; `EspalierError.input` where the inputs are others.
   init(
     _ configuration: RunConfiguration, context: ComputeContext, checkpoint: Checkpoint? = nil,
-    inputs: RunInputs? = nil, found: FoundDataset? = nil,
+    inputs: RunInputs? = nil, found: FoundDataset? = nil, ranks: RankGroup = RankGroup(),
     begin: ((ComputeContext, _ data: String) throws -> BegunRun)? = nil
   ) throws {
     self.configuration = configuration
@@ -99,8 +108,13 @@ struct TrainingSession {
       options: configuration.trainingOptions, updater: configuration.updater(for: model, schedule: schedule),
       updateMode: configuration.updateMode,
       denseMethod: configuration.denseMethod(
-        for: model, isResumed: checkpoint != nil, timetable: timetable, context: context), context: context)
+        for: model, isResumed: checkpoint != nil, timetable: timetable, context: context), ranks: ranks,
+      context: context)
     trainer.progress.start = scored?.cost
+    if let (rank, name) = ranks.firstDifference(in: [("data set", data)]) {
+      throw EspalierError.input(
+        "\(name) \(configuration.dataset): rank \(rank) finds another than rank 0; give all ranks the same --data-dir")
+    }
   }
 
   /// Looks for a data set.

@@ -57,7 +57,9 @@ struct TrainFlags: ParsableArguments {
   @Option(help: "Fraction of all steps after which connections stay.") var updateUntil: Double?
   @Option(help: "Passes over the training set.") var epochs: Int?
   @Option(help: "Steps after which training ends.") var maxSteps: Int?
-  @Option(help: "Samples a step.") var batchSize: Int?
+  @Option(help: "Samples a step, on all ranks together.") var batchSize: Int?
+  @Flag(help: "mpirun only: each rank normalises its part of a batch by statistics of its own.") var localBatchNorm =
+    false
   @Option(name: .customLong("lr"), help: "Learning rate.") var learningRate: Double?
   @Option(help: "SGD's momentum.") var momentum: Double?
   @Option(help: "Weight decay, on all parameters.") var weightDecay: Double?
@@ -116,7 +118,7 @@ struct TrainFlags: ParsableArguments {
     run.augment = augment ?? description.augmentsByDefault
     run.shuffle = shuffle
     run.seed = seed
-    run.threads = threads ?? ComputeContext.processors
+    run.threads = threads ?? Launch.current.threads
     run.output = place(output)
     return run
   }
@@ -268,6 +270,7 @@ struct TrainFlags: ParsableArguments {
     run.powerprop = powerprop
     run.deepHoyer = deepHoyer
     run.accumulate = accumulate ?? run.accumulate
+    run.localNorms = localBatchNorm ? true : nil
     run.validation = validation ?? run.validation
     var options = run.trainingOptions
     options.warmupEpochs = warmupEpochs

@@ -39,14 +39,32 @@ extension TrainingSession {
     CheckpointStore(run: folder.path, keep: configuration.keep)
   }
 
+  /// Trains as one of several ranks that neither writes nor tells anything.
+  ///
+  /// - Parameter stop: is passed on to all.
+  /// - Throws: `InterruptedRun` where the run was asked to stop.
+  func follow(_ stop: StopRequest) throws {
+    let result = try trainer.run(observer: Follower(stop: stop))
+    guard result.isFinished else { throw InterruptedRun(reason: "stopped", step: result.steps, folder: "") }
+  }
+
+  /// Passes on what signals ask for.
+  private struct Follower: TrainingObserver {
+    let stop: StopRequest
+
+    var wantsStop: Bool { stop.reason != nil }
+  }
+
   private var connections: Int {
     model.connectionCounts.reduce(0, +)
   }
 
   private func train(reporter: ProgressReporter, folder: RunFolder) throws -> TrainingResult {
+    let size = Launch.current.size
+    let ranks = size > 1 ? "\(size) ranks of " : ""
     let sparsity = 1 - Double(connections) / Double(model.spec.sparsifiableWeights)
     reporter.log(
-      "\(configuration.model) on \(configuration.dataset), \(configuration.method.rawValue): \(connections) of \(model.spec.sparsifiableWeights) weights (\(String(format: "%.2f", 100 * sparsity)) % sparse), \(trainer.timetable.steps) steps, \(context.threads) threads, \(context.instructionSet)"
+      "\(configuration.model) on \(configuration.dataset), \(configuration.method.rawValue): \(connections) of \(model.spec.sparsifiableWeights) weights (\(String(format: "%.2f", 100 * sparsity)) % sparse), \(trainer.timetable.steps) steps, \(ranks)\(context.threads) threads, \(context.instructionSet)"
     )
     if let start { try reporter.didUpdateTopology(start) }
     let store = store(in: folder)

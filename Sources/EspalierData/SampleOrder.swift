@@ -20,9 +20,11 @@ public struct SampleOrder: Sendable {
 
   /// The order cut into batches of `size`; a last, smaller one is left out where `dropLast`.
   ///
-  /// - Precondition: size > 0.
-  public func batches(size: Int, dropLast: Bool) -> Batches {
-    Batches(indices: indices, size: size, dropLast: dropLast)
+  /// - Parameter slice: which part of each batch to give, where others have the rest; nil: all. A batch of which nothing is left is not
+  ///   given.
+  /// - Precondition: size > 0, and the slice is not empty and within 0 ..< size.
+  public func batches(size: Int, dropLast: Bool, slice: Range<Int>? = nil) -> Batches {
+    Batches(indices: indices, size: size, slice: slice ?? 0..<size, dropLast: dropLast)
   }
 }
 
@@ -31,21 +33,24 @@ extension SampleOrder {
   public struct Batches: RandomAccessCollection, Sendable {
     private let indices: [UInt32]
     private let size: Int
+    private let slice: Range<Int>
     public let endIndex: Int
 
-    fileprivate init(indices: [UInt32], size: Int, dropLast: Bool) {
-      precondition(size > 0)
+    fileprivate init(indices: [UInt32], size: Int, slice: Range<Int>, dropLast: Bool) {
+      precondition(size > 0 && !slice.isEmpty && (0...size).contains(slice.lowerBound) && slice.upperBound <= size)
       self.indices = indices
       self.size = size
+      self.slice = slice
       let whole = indices.count / size
-      endIndex = dropLast || indices.count % size == 0 ? whole : whole + 1
+      endIndex = dropLast || indices.count % size <= slice.lowerBound ? whole : whole + 1
     }
 
     public var startIndex: Int { 0 }
 
     public subscript(batch: Int) -> ArraySlice<UInt32> {
       precondition(batch >= 0 && batch < endIndex)
-      return indices[batch * size..<Swift.min(indices.count - batch * size, size) + batch * size]
+      let first = batch * size
+      return indices[first + slice.lowerBound..<Swift.min(indices.count, first + slice.upperBound)]
     }
   }
 }

@@ -136,6 +136,16 @@ extension RefusedArguments {
 extension CommandLineTests {
   /// What is refused: with the contract's exit code and exactly one line that names the thing.
   @Suite struct Refusals {
+    /// A launcher's processes are ranks of one run or none: a program without MPI, or another verb, would do its work once in each.
+    @Test(arguments: ["train --max-steps 5", "resume nowhere", "doctor", "eval nowhere"])
+    func processesThatCannotReachEachOther(arguments: String) throws {
+      let words = arguments.split(separator: " ").map(String.init)
+      for variable in ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"] {
+        let program = try RunProgram.espalier(words, environment: [variable: "4"])
+        expectOneLine(program, status: 64, saying: "mpirun", "4 processes")
+      }
+    }
+
     @Test(arguments: RefusedArguments.all)
     func usageErrors(_ refused: RefusedArguments) throws {
       let place = try IDXFolder()

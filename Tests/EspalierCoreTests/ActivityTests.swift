@@ -25,11 +25,10 @@ private struct ActivityCase {
       samples: samples, channels: outputs, height: shape.height, width: shape.width, using: &random)
   }
 
-  /// The batch's row of a sample's output position: rows lie (block, position, lane), tokens being blocks of their own.
+  /// The number of a sample's output position in blocks of 32 samples, whatever the lanes: (block, position, lane), tokens being
+  /// blocks of their own.
   private func row(sample: Int, position: Int) -> Int {
-    let lanes = ActivationShape(samples: x.samples, channels: 1).lanes
-    let (block, lane) = (sample / lanes, sample % lanes)
-    return (block * delta.positions + position) * lanes + lane
+    (sample / 32 * delta.positions + position) * 32 + sample % 32
   }
 
   private func sign(_ stream: CounterRandom.Stream?, sample: Int, position: Int) -> Double? {
@@ -39,13 +38,15 @@ private struct ActivityCase {
   }
 
   /// Sums and sums of magnitudes of inputs and of outputs; without signs both are the same.
-  func expected(_ stream: CounterRandom.Stream?) -> (inputs: [Double], outputs: [Double], magnitudes: [Double]) {
+  func expected(
+    _ stream: CounterRandom.Stream?, firstSample: Int = 0
+  ) -> (inputs: [Double], outputs: [Double], magnitudes: [Double]) {
     var inputs = [Double](repeating: 0, count: layer.columns)
     var magnitudes = inputs
     var outputs = [Double](repeating: 0, count: layer.rows)
     for sample in 0..<x.samples {
       for position in 0..<delta.positions {
-        let sign = sign(stream, sample: sample, position: position)
+        let sign = sign(stream, sample: firstSample + sample, position: position)
         for o in 0..<layer.rows {
           let value = delta[sample, o, position]
           outputs[o] += sign.map { $0 * value } ?? abs(value)
@@ -98,10 +99,13 @@ private struct ActivityCase {
     let stream = CounterRandom(seed: 12).stream(.signs, layer: 3, step: 4)
     let bounds = expected(nil)
     let signed = expected(stream)
+    let later = expected(stream, firstSample: 43)
     let terms = Double(x.samples * delta.positions + 2)
     for instructionSet in InstructionSet.available {
       let results = try [1, 2, 3, 5].map {
-        try measured([.magnitudes, .signed(stream)], ComputeContext(threads: $0, instructionSet: instructionSet))
+        try measured(
+          [.magnitudes, .signed(stream), .signed(stream, firstSample: 43)],
+          ComputeContext(threads: $0, instructionSet: instructionSet))
       }
       #expect(results.allSatisfy { $0 == results[0] }, "threads differ")
       let (u, v) = (terms * Double.ulpOfOne, terms * CoreHarness.u * 1.01)
@@ -109,6 +113,8 @@ private struct ActivityCase {
       expectClose(results[0][1], bounds.outputs) { u * bounds.outputs[$0] }
       expectClose(results[0][2], signed.inputs) { v * bounds.inputs[$0] + 1e-12 }
       expectClose(results[0][3], signed.outputs) { u * bounds.outputs[$0] }
+      expectClose(results[0][4], later.inputs) { v * bounds.inputs[$0] + 1e-12 }
+      expectClose(results[0][5], later.outputs) { u * bounds.outputs[$0] }
     }
   }
 

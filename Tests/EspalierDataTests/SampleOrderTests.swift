@@ -49,6 +49,19 @@ import Testing
     #expect(whole.flatMap { $0 } == Array(order.indices.prefix(11 / size * size)))
   }
 
+  /// Slices of a batch are the batch, and what nothing is left of is no batch.
+  @Test(arguments: [3, 4, 10, 11, 100], [false, true])
+  func slicesCoverTheBatches(size: Int, dropLast: Bool) {
+    let order = SampleOrder(count: 11, epoch: 0, random: random)
+    let all = order.batches(size: size, dropLast: dropLast)
+    let cuts = [0, 1, 2, size]
+    let slices = zip(cuts, cuts.dropFirst()).map { order.batches(size: size, dropLast: dropLast, slice: $0..<$1) }
+    for (number, batch) in all.enumerated() {
+      #expect(slices.flatMap { number < $0.count ? Array($0[number]) : [] } == Array(batch))
+    }
+    #expect(slices.allSatisfy { $0.count <= all.count && $0.allSatisfy { !$0.isEmpty } })
+  }
+
   @Test func noSamplesMakeNoBatches() {
     #expect(SampleOrder(count: 0, epoch: 0, random: random).batches(size: 4, dropLast: false).isEmpty)
   }

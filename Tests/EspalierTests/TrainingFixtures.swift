@@ -55,14 +55,15 @@ struct TrainingSetup {
   }
 
   /// A model with its trainer.
-  func make() throws -> TrainingRun {
+  func make(ranks: RankGroup = RankGroup()) throws -> TrainingRun {
     let context = try ComputeContext(threads: threads, gamma: max(1, gamma))
     let random = CounterRandom(seed: options.seed)
-    return try make(model: Model(sparse: spec, sparsity: sparsity, random: random, context: context), context)
+    return try make(
+      model: Model(sparse: spec, sparsity: sparsity, random: random, context: context), context, ranks: ranks)
   }
 
   /// A trainer of a given model.
-  func make(model: Model, _ context: ComputeContext) throws -> TrainingRun {
+  func make(model: Model, _ context: ComputeContext, ranks: RankGroup = RankGroup()) throws -> TrainingRun {
     let timetable = try TrainingTimetable(options, trainingSamples: dataset.train.count)
     let schedule = try timetable.updates(interval: interval, until: 0.9, alpha: alpha)
     let updater: (any TopologyUpdater)? =
@@ -73,7 +74,7 @@ struct TrainingSetup {
       }
     let trainer = try Trainer(
       model: model, dataset: dataset, normalization: Self.normalization, options: options, updater: updater,
-      updateMode: mode, context: context)
+      updateMode: mode, ranks: ranks, context: context)
     return TrainingRun(context: context, model: model, trainer: trainer)
   }
 

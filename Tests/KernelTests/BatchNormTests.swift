@@ -111,6 +111,39 @@ struct BatchNormCase: Sendable, CustomTestStringConvertible {
       shift: shiftGradient, sums: sums)
   }
 
+  /// Mean, then variance.
+  func moments(_ x: [Float], _ isa: esp_isa, _ threads: Int32) -> [Float] {
+    var mean = LayerHarness.nans(shape.channels)
+    var variance = mean
+    withNorm { esp_batch_norm_moments(isa, $0, x, &mean, &variance, $1, threads) }
+    return mean + variance
+  }
+
+  /// The two halves of backward, each with a workspace of its own.
+  func backwardInHalves(
+    _ x: [Float], _ y: [Float], _ mean: [Float], _ variance: [Float], _ isa: esp_isa, _ threads: Int32
+  ) -> Gradients {
+    let masks = relu && residual
+    var (dx, masked) = (LayerHarness.nans(shape.count), LayerHarness.nans(shape.count))
+    var scaleGradient = LayerHarness.nans(shape.channels)
+    var (shiftGradient, sums) = (scaleGradient, scaleGradient)
+    let d = d
+    masked.withUnsafeMutableBufferPointer { masked in
+      let masked = masks ? masked.baseAddress : nil
+      withNorm { norm, workspace in
+        esp_batch_norm_reduce(
+          isa, norm, x, masks ? y : nil, d, mean, variance, masked, &scaleGradient, &shiftGradient, workspace, threads)
+      }
+      withNorm { norm, workspace in
+        esp_batch_norm_correct(
+          isa, norm, x, masks ? y : nil, d, mean, variance, scaleGradient.map(Double.init),
+          shiftGradient.map(Double.init), shape.samples * shape.positions, &dx, masked, &sums, workspace, threads)
+      }
+    }
+    return Gradients(
+      input: dx, residual: masks ? masked : [], scale: scaleGradient, shift: shiftGradient, sums: sums)
+  }
+
   var oracle: LayerNormOracle { LayerNormOracle(shape: shape, epsilon: Double(epsilon), relu: relu) }
 
   /// The statistics as the kernels receive them: rounded to Float.
@@ -225,9 +258,45 @@ struct BatchNormCase: Sendable, CustomTestStringConvertible {
         #expect(abs(Double(result.sums[c]) - terms.reduce(0, +)) <= 1e-7 * abs(terms.reduce(0, +)) + 1e-12 * magnitude)
       }
       if test.relu && test.residual {
-        #expect(result.residual == (0..<shape.count).map { y[$0] > 0 ? test.d[$0] : 0 })
+        let d = test.d
+        #expect(result.residual == (0..<shape.count).map { y[$0] > 0 ? d[$0] : 0 })
       }
       for e in 0..<shape.count where shape.isPadding(e) { #expect(result.input[e].bitPattern == 0) }
+    }
+  }
+
+  /// Moments alone, and backward in two halves, where the sums are those of this batch alone: what the whole passes compute, but for
+  /// the sums' rounding to Float between the halves.
+  @Test(arguments: BatchNormCase.all)
+  func partsMakeTheWhole(_ test: BatchNormCase) {
+    let shape = test.shape
+    let x = test.x
+    for moments in zip(
+      LayerHarness.outputs({ test.moments(x, $0, $1) }), LayerHarness.outputs({ test.statistics(x, $0, $1) }))
+    {
+      #expect(LayerHarness.sameBits(moments.0, moments.1))
+    }
+    let (mean, variance) = test.roundedStatistics(x)
+    for isa in LayerHarness.isas {
+      let y = test.forward(x, mean, variance, isa, 1)
+      let whole = test.backward(x, y, mean, variance, isa, 1)
+      let parts = test.backwardInHalves(x, y, mean, variance, isa, LayerHarness.threads[0])
+      for threads in LayerHarness.threads.dropFirst() {
+        #expect(test.backwardInHalves(x, y, mean, variance, isa, threads).sameBits(as: parts))
+      }
+      #expect(parts.scale == whole.scale && parts.shift == whole.shift && parts.residual == whole.residual)
+      let expected = test.oracle.gradients(
+        x.map(Double.init), test.d.map(Double.init), mean: mean.map(Double.init), variance: variance.map(Double.init),
+        scale: test.scale.map(Double.init), passes: y.map { !test.relu || $0 > 0 })
+      LayerHarness.expectClose(
+        parts.input, expected.input, rejectsZeros: shape.samples * shape.positions > 1
+      ) { 10 * Self.u * expected.inputMagnitude[$0] }
+      for c in 0..<shape.channels {
+        let terms = shape.elements(ofChannel: c).map { Double(parts.input[$0]) }
+        let magnitude = terms.reduce(0) { $0 + abs($1) }
+        #expect(abs(Double(parts.sums[c]) - terms.reduce(0, +)) <= 1e-7 * abs(terms.reduce(0, +)) + 1e-12 * magnitude)
+      }
+      for e in 0..<shape.count where shape.isPadding(e) { #expect(parts.input[e].bitPattern == 0) }
     }
   }
 

@@ -88,7 +88,7 @@ import Testing
   {
     LayerHarness.outputs { isa, threads in
       var y = LayerHarness.nans(shape.count)
-      esp_dropout(isa, key, probability, x, shape.blocks, shape.channels, shape.lanes, &y, threads)
+      esp_dropout(isa, key, probability, x, 0, shape.blocks, shape.channels, shape.lanes, &y, threads)
       return y
     }
   }

@@ -73,7 +73,7 @@ void esp_batch_norm_train(esp_isa isa, const esp_batch_norm *norm, const float *
                           int threads) {
   const esp_batch_norm_kernels *const kernels = kernels_of(isa);
   esp_moments *const moments = (esp_moments *)workspace;
-  const size_t channels = norm->channels, blocks = blocks_of(norm);
+  const size_t channels = norm->channels;
   if (splits_channels(norm, threads)) {
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int t = 0; t < threads; t++)
@@ -81,6 +81,15 @@ void esp_batch_norm_train(esp_isa isa, const esp_batch_norm *norm, const float *
                      esp_part(channels, t + 1, threads));
     return;
   }
+  esp_batch_norm_moments(isa, norm, x, mean, variance, workspace, threads);
+  esp_batch_norm_forward(isa, norm, x, residual, mean, variance, y, threads);
+}
+
+void esp_batch_norm_moments(esp_isa isa, const esp_batch_norm *norm, const float *x, float *restrict mean,
+                            float *restrict variance, double *workspace, int threads) {
+  const esp_batch_norm_kernels *const kernels = kernels_of(isa);
+  esp_moments *const moments = (esp_moments *)workspace;
+  const size_t channels = norm->channels, blocks = blocks_of(norm);
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int t = 0; t < threads; t++)
     for (size_t at = esp_part(channels * blocks, t, threads), end = esp_part(channels * blocks, t + 1, threads);
@@ -90,7 +99,6 @@ void esp_batch_norm_train(esp_isa isa, const esp_batch_norm *norm, const float *
       at = range.next;
     }
   for (size_t c = 0; c < channels; c++) merge_moments(norm, moments + c * blocks, &mean[c], &variance[c]);
-  esp_batch_norm_forward(isa, norm, x, residual, mean, variance, y, threads);
 }
 
 void esp_batch_norm_forward(esp_isa isa, const esp_batch_norm *norm, const float *x, const float *residual,
@@ -176,6 +184,56 @@ void esp_batch_norm_backward(esp_isa isa, const esp_batch_norm *norm, const floa
     shift_gradient[c] = (float)total.gradient;
     scale_gradient[c] = (float)(total.product * inverse_deviation(norm, variance[c]));
     if (!dx_sum) continue;
+    double sum = 0;
+    for (size_t b = 0; b < blocks; b++) sum += sums[c * blocks + b].input;
+    dx_sum[c] = (float)sum;
+  }
+}
+
+// ---- Backward in two halves
+
+void esp_batch_norm_reduce(esp_isa isa, const esp_batch_norm *norm, const float *x, const float *y, const float *d,
+                           const float *mean, const float *variance, float *residual_gradient,
+                           float *restrict scale_gradient, float *restrict shift_gradient, double *workspace,
+                           int threads) {
+  const int by_output = norm->relu && residual_gradient;
+  assert(!by_output || y);
+  const esp_batch_norm_kernels *const kernels = kernels_of(isa);
+  const esp_norm_gradients gradients = {x, by_output ? y : NULL, d, NULL, residual_gradient};
+  esp_norm_sums *const sums = (esp_norm_sums *)workspace;
+  const size_t blocks = blocks_of(norm), planes = norm->channels * blocks;
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (int t = 0; t < threads; t++)
+    for (block_range r = {0, 0, 0, esp_part(planes, t, threads)}; r.next < esp_part(planes, t + 1, threads);) {
+      r = range_at(r.next, esp_part(planes, t + 1, threads), blocks);
+      reduce_range(kernels, norm, mean, variance, &gradients, sums, r);
+    }
+  for (size_t c = 0; c < norm->channels; c++) {
+    const esp_norm_sums total = total_of(sums + c * blocks, blocks);
+    shift_gradient[c] = (float)total.gradient;
+    scale_gradient[c] = (float)(total.product * inverse_deviation(norm, variance[c]));
+  }
+}
+
+void esp_batch_norm_correct(esp_isa isa, const esp_batch_norm *norm, const float *x, const float *y, const float *d,
+                            const float *mean, const float *variance, const double *scale_sums,
+                            const double *shift_sums, size_t count, float *dx, float *residual_gradient,
+                            float *restrict dx_sum, double *workspace, int threads) {
+  const int by_output = norm->relu && residual_gradient;
+  const esp_batch_norm_kernels *const kernels = kernels_of(isa);
+  const esp_norm_gradients gradients = {x, by_output ? y : NULL, d, dx, residual_gradient};
+  esp_norm_sums *const sums = (esp_norm_sums *)workspace;
+  const size_t blocks = blocks_of(norm), planes = norm->channels * blocks;
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (int t = 0; t < threads; t++)
+    for (block_range r = {0, 0, 0, esp_part(planes, t, threads)}; r.next < esp_part(planes, t + 1, threads);) {
+      r = range_at(r.next, esp_part(planes, t + 1, threads), blocks);
+      const esp_channel_map map = map_of(norm, r.c, mean[r.c], variance[r.c]);
+      const double n = (double)count, inverse = inverse_deviation(norm, variance[r.c]);
+      const esp_norm_correction correction = {(float)(shift_sums[r.c] / n), (float)(scale_sums[r.c] / n * inverse)};
+      kernels->correct(norm, map, correction, r.c, r.first, r.last, &gradients, sums + r.c * blocks);
+    }
+  for (size_t c = 0; dx_sum && c < norm->channels; c++) {
     double sum = 0;
     for (size_t b = 0; b < blocks; b++) sum += sums[c * blocks + b].input;
     dx_sum[c] = (float)sum;

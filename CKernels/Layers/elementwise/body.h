@@ -49,13 +49,13 @@ ESP_TARGET ESP_INLINE
 
 /// Up to four features at a time; where features are a multiple of four, so that all lanes are equally far in their
 /// blocks of the stream, those of one block.
-ESP_TARGET static void dropout(esp_random_key key, float probability, const float *restrict x, size_t features,
-                               size_t lanes, size_t first, size_t last, float *restrict y) {
+ESP_TARGET static void dropout(esp_random_key key, float probability, const float *restrict x, size_t first_sample,
+                               size_t features, size_t lanes, size_t first, size_t last, float *restrict y) {
   const float kept = 1 - probability;
   uint32_t words[8][32], own[32];
   for (size_t item = first, count; item < last; item += count) {
     const size_t block = item / features, feature = item % features, left = features - feature;
-    const uint64_t number = (uint64_t)block * lanes * features + feature;
+    const uint64_t number = ((uint64_t)first_sample + block * lanes) * features + feature;
     const int even = features % 4 == 0;
     count = even ? 4 - feature % 4 : left < 4 ? left : 4;
     if (count > last - item) count = last - item;

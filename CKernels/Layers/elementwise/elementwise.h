@@ -11,8 +11,8 @@ typedef struct esp_elementwise {
                         float *restrict dx);
   void (*add)(const float *a, const float *b, size_t first, size_t last, float *y);
   /// first, last: items of blocks * features.
-  void (*dropout)(esp_random_key key, float probability, const float *restrict x, size_t features, size_t lanes,
-                  size_t first, size_t last, float *restrict y);
+  void (*dropout)(esp_random_key key, float probability, const float *restrict x, size_t first_sample, size_t features,
+                  size_t lanes, size_t first, size_t last, float *restrict y);
   void (*bias_gradient)(const float *d, size_t blocks, size_t channels, size_t plane, size_t first, size_t last,
                         float *gradient);
   /// sums [features] += d [tokens, features, lanes], over tokens and lanes: in float over a few tokens.

@@ -81,6 +81,30 @@ void esp_batch_norm_backward(esp_isa isa, const esp_batch_norm *norm, const floa
                              float *restrict scale_gradient, float *restrict shift_gradient, float *restrict dx_sum,
                              double *workspace, int threads);
 
+// Batch normalisation of a batch whose samples several processes share is the same in parts: each takes the moments of
+// its own, which are merged elsewhere, then esp_batch_norm_forward; and backward in two halves.
+
+/// mean[c], variance[c] := as esp_batch_norm_train has them.
+void esp_batch_norm_moments(esp_isa isa, const esp_batch_norm *norm, const float *x, float *restrict mean,
+                            float *restrict variance, double *workspace, int threads);
+
+/// scale_gradient, shift_gradient [channels] := the parts of these samples, at a given mean and variance.
+///
+/// y, residual_gradient: as in esp_batch_norm_backward.
+void esp_batch_norm_reduce(esp_isa isa, const esp_batch_norm *norm, const float *x, const float *y, const float *d,
+                           const float *mean, const float *variance, float *residual_gradient,
+                           float *restrict scale_gradient, float *restrict shift_gradient, double *workspace,
+                           int threads);
+
+/// dx := the gradient of these samples, once esp_batch_norm_reduce has run on all: scale_sums, shift_sums [channels]
+/// are the sums of what it returned, `count` the numbers a channel of all samples.
+///
+/// dx, residual_gradient, dx_sum: as in esp_batch_norm_backward; residual_gradient is read.
+void esp_batch_norm_correct(esp_isa isa, const esp_batch_norm *norm, const float *x, const float *y, const float *d,
+                            const float *mean, const float *variance, const double *scale_sums,
+                            const double *shift_sums, size_t count, float *dx, float *residual_gradient,
+                            float *restrict dx_sum, double *workspace, int threads);
+
 // ---- Shortcut ("option A" of He et al. 2016)
 // --------------------------------------------------------------------------
 
@@ -112,9 +136,10 @@ void esp_add(esp_isa isa, const float *a, const float *b, size_t n, float *y, in
 
 /// Inverted dropout: y[i] := x[i] / (1 - probability) where the stream's number i is at least `probability`, else 0.
 /// Backward is the same call on the gradient: the mask is drawn again, not kept. Element i of lane l of block b is
-/// keyed by sample and feature, so that the mask does not depend on lanes: index = sample * features + feature.
-void esp_dropout(esp_isa isa, esp_random_key key, float probability, const float *restrict x, size_t blocks,
-                 size_t features, size_t lanes, float *restrict y, int threads);
+/// keyed by sample and feature, so that the mask does not depend on lanes: index = sample * features + feature, samples
+/// being counted from `first_sample`.
+void esp_dropout(esp_isa isa, esp_random_key key, float probability, const float *restrict x, size_t first_sample,
+                 size_t blocks, size_t features, size_t lanes, float *restrict y, int threads);
 
 /// gradient[c] := sum of D[:, c, :, :] (padding lanes are zero by contract). Per block, then in block order, in double.
 void esp_bias_gradient(esp_isa isa, const float *d, size_t blocks, size_t channels, size_t positions, size_t lanes,

@@ -6,17 +6,25 @@
 
 enum { PARTS = 8 };  // partial sums, so that a vector of them is added at a time
 
-void esp_activity_signs(esp_random_key key, const esp_activity_shape *shape, float *restrict signs, int threads) {
-  const size_t lanes = shape->lanes, rows = shape->positions * lanes;
-  const size_t blocks = sample_blocks(shape->samples, lanes) * shape->tokens;
+enum { SAMPLES = 32 };  // of a block, in the numbering of signs
+
+void esp_activity_signs(esp_random_key key, size_t first_sample, const esp_activity_shape *shape, float *restrict signs,
+                        int threads) {
+  const size_t lanes = shape->lanes, positions = shape->positions, tokens = shape->tokens;
+  const size_t blocks = sample_blocks(shape->samples, lanes) * tokens;
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (size_t block = 0; block < blocks; block++) {
-    const size_t used = lanes_used(shape->samples, lanes, block / shape->tokens);
-    uint64_t bits = 0;
-    for (size_t i = 0; i < rows; i++) {
-      const uint64_t row = block * rows + i;
-      if (i == 0 || row % 64 == 0) bits = random_bits(key, row / 64);
-      signs[row] = i % lanes >= used ? 0 : bits >> row % 64 & 1 ? -1 : 1;
+    const size_t used = lanes_used(shape->samples, lanes, block / tokens), token = block % tokens;
+    const uint64_t start = first_sample + block / tokens * lanes;
+    uint64_t bits = 0, word = UINT64_MAX;
+    for (size_t i = 0; i < positions * lanes; i++) {
+      const uint64_t sample = start + i % lanes;
+      const uint64_t row = ((sample / SAMPLES * tokens + token) * positions + i / lanes) * SAMPLES + sample % SAMPLES;
+      if (row / 64 != word) {
+        word = row / 64;
+        bits = random_bits(key, word);
+      }
+      signs[block * positions * lanes + i] = i % lanes >= used ? 0 : bits >> row % 64 & 1 ? -1 : 1;
     }
   }
 }

@@ -15,10 +15,13 @@ typedef struct esp_activity_shape {
   size_t samples, tokens, channels, positions, lanes;
 } esp_activity_shape;
 
-/// signs[row] := 1 or -1, bit `row` of the stream, or 0 in a lane beyond the last sample.
+/// signs[row] := 1 or -1, a bit of the stream, or 0 in a lane beyond the last sample.
 ///
+/// The bit's number follows from the sample, counted from `first_sample`, the token and the position, whatever the
+/// lanes: it is the row's in blocks of 32 samples.
 /// signs [blocks, positions, lanes]; shape->channels is not used.
-void esp_activity_signs(esp_random_key key, const esp_activity_shape *shape, float *restrict signs, int threads);
+void esp_activity_signs(esp_random_key key, size_t first_sample, const esp_activity_shape *shape, float *restrict signs,
+                        int threads);
 
 /// sums[c] := sum over rows of |X[row, c]| where signs is NULL (GraBo), else of signs[row] * X[row, c] (GraEst).
 ///

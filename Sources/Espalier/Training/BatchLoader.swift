@@ -45,17 +45,17 @@ struct BatchLoader {
     }
   }
 
-  /// The split's samples in batches of `size`, starting with batch number `first` of the epoch.
+  /// The split's samples in batches of `size`, of which a `slice` is loaded, starting with batch number `first` of the epoch.
   ///
   /// A picture that cannot be decoded is replaced by the next of the split where `dropLast`, which asks for whole batches; else
   /// it is left out.
   /// - Parameter augmentation: places training images at random; nil for none.
   func batches(
-    in order: SampleOrder, size: Int, dropLast: Bool, from first: Int = 0, augmentation: Augmentation? = nil,
-    epoch: Int = 0, random: CounterRandom = CounterRandom(seed: 0)
+    in order: SampleOrder, size: Int, slice: Range<Int>? = nil, dropLast: Bool, from first: Int = 0,
+    augmentation: Augmentation? = nil, epoch: Int = 0, random: CounterRandom = CounterRandom(seed: 0)
   ) -> BatchReader {
     BatchReader(
-      loader: self, batches: order.batches(size: size, dropLast: dropLast), position: first,
+      loader: self, batches: order.batches(size: size, dropLast: dropLast, slice: slice), position: first,
       augmentation: augmentation, epoch: epoch, random: random, damage: dropLast ? .replace : .leaveOut)
   }
 

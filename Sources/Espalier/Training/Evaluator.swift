@@ -5,6 +5,7 @@ import EspalierData
 public struct Evaluator {
   private let loader: BatchLoader
   private let context: ComputeContext
+  private let ranks: RankGroup
   private let batchSize: Int
   /// From 100 classes up.
   private let countsTopFive: Bool
@@ -15,11 +16,12 @@ public struct Evaluator {
   ///   - normalization: as in training.
   ///   - spec: the model's description.
   ///   - batchSize: samples of one forward pass; results do not depend on it.
+  ///   - ranks: who evaluates the images together, each a part; by default this process alone.
   ///   - context: what computes.
   /// - Throws: `EspalierError.usage` where the data set's classes or images do not fit the model.
   public init(
     dataset: ImageDataset, split: ImageSplit? = nil, normalization: Normalization, spec: ModelSpec,
-    batchSize: Int = 128, context: ComputeContext
+    batchSize: Int = 128, ranks: RankGroup = RankGroup(), context: ComputeContext
   ) throws {
     guard dataset.classes == spec.classes else {
       throw EspalierError.usage(
@@ -28,6 +30,7 @@ public struct Evaluator {
     loader = try BatchLoader(
       split ?? dataset.test, of: dataset, normalization: normalization, input: spec.input, context: context)
     self.batchSize = batchSize
+    self.ranks = ranks
     countsTopFive = spec.classes >= 100
     self.context = context
   }
@@ -55,27 +58,35 @@ public struct Evaluator {
     var correct = 0
     var samples = 0
     var inTopFive = 0
-    var batches = loader.batches(in: order, size: batchSize, dropLast: false)
-    while let batch = try batches.next() {
-      let tape = Tape(context: context, mode: .evaluation)
-      let logits = try model(Variable(batch.images), on: tape)
-      let result = batch.labels.withUnsafeBufferPointer { context.softmaxCrossEntropy(logits.value, labels: $0) }
-      total += result.total
-      correct += result.correct
-      samples += batch.labels.count
-      if countsTopFive {
-        inTopFive += batch.labels.withUnsafeBufferPointer {
-          context.countCorrect(amongLargest: 5, logits.value, labels: $0)
+    let slice = ranks.part(of: batchSize, rank: ranks.rank)
+    let (count, rounds) = (loader.split.count, (loader.split.count + batchSize - 1) / batchSize)
+    var batches = loader.batches(in: order, size: batchSize, slice: slice, dropLast: false)
+    for round in 1..<rounds + 1 {
+      // Of the last batch, or where images are damaged, a rank may have nothing.
+      if let batch = try batches.next() {
+        let tape = Tape(context: context, mode: .evaluation)
+        let logits = try model(Variable(batch.images), on: tape)
+        let result = batch.labels.withUnsafeBufferPointer { context.softmaxCrossEntropy(logits.value, labels: $0) }
+        total += result.total
+        correct += result.correct
+        samples += batch.labels.count
+        if countsTopFive {
+          inTopFive += batch.labels.withUnsafeBufferPointer {
+            context.countCorrect(amongLargest: 5, logits.value, labels: $0)
+          }
         }
       }
-      guard goesOn(samples, loader.split.count) || samples == loader.split.count else { return nil }
+      let stops = !goesOn(min(samples * ranks.size, count), count)
+      if round < rounds, ranks.any(stops) { return nil }
     }
-    guard samples > 0 else {
+    let result = ranks.sum(
+      LossResult(
+        total: total, correct: correct, samples: samples, correctInTopFive: countsTopFive ? inTopFive : nil))
+    guard result.samples > 0 else {
       throw EspalierError.input(
         "evaluation: none of the \(loader.split.count) images can be decoded; is the data set whole?")
     }
-    return LossResult(
-      total: total, correct: correct, samples: samples, correctInTopFive: countsTopFive ? inTopFive : nil)
+    return result
   }
 
   /// What of a model with a loss that is not finite is not finite either, in words: the first piece of its state, else the first output

@@ -9,14 +9,16 @@ final class TopologyStep {
   private let random: CounterRandom
   private let context: ComputeContext
   private let auditedRows: Int
+  private let ranks: RankGroup
+  private let firstSample: Int
   private var connections: Int
   var exploration: [ExplorationTracker]
   /// What changes after optimizer steps came to since the last record.
   private var sinceRecord: [(grown: Int, pruned: Int)]
 
   init(
-    updater: any TopologyUpdater, mode: UpdateMode, model: Model, auditedRows: Int = 0, random: CounterRandom,
-    context: ComputeContext
+    updater: any TopologyUpdater, mode: UpdateMode, model: Model, auditedRows: Int, random: CounterRandom,
+    ranks: RankGroup, firstSample: Int, context: ComputeContext
   ) throws {
     guard !model.sparseParameters.isEmpty else {
       throw EspalierError.usage("\(model.spec.name): has no sparse layers whose connections could move")
@@ -26,6 +28,8 @@ final class TopologyStep {
     self.model = model
     self.auditedRows = auditedRows
     self.random = random
+    self.ranks = ranks
+    self.firstSample = firstSample
     self.context = context
     connections = model.connections
     exploration = model.sparseParameters.map { ExplorationTracker($0.matrix) }
@@ -77,7 +81,7 @@ final class TopologyStep {
     /// Adds another batch's gradients at a layer's candidates to what they compete by.
     func addScores(of site: some GradientSite) {
       guard var layer = candidates[site.parameter.index], let gradients = layer.gradients else { return }
-      let probe = UpdateProbe(site: site, networkConnections: 0, update: self)
+      let probe = UpdateProbe(site: owner.shared(site), networkConnections: 0, update: self)
       let more = probe.gradients(at: layer.connections)
       owner.context.add(layer.scores ?? gradients, to: more)
       layer.scores = more
@@ -96,7 +100,8 @@ final class TopologyStep {
     let update = Update(step: step, owner: self)
     tape.computesSparseGradients = mode == .add
     let connections = model.connections
-    tape.gradientSiteVisitor = { [updater, random, auditedRows] site in
+    tape.gradientSiteVisitor = { [self, updater, random, auditedRows] own in
+      let site = shared(own)
       let started = ContinuousClock.now
       update.candidates[site.parameter.index] = try updater.candidates(
         in: UpdateProbe(site: site, networkConnections: connections, update: update), step: step, random: random)
@@ -107,6 +112,12 @@ final class TopologyStep {
         step: step, random: random)
     }
     return update
+  }
+
+  /// A layer as all ranks see it together.
+  private func shared(_ site: any GradientSite) -> any GradientSite {
+    guard ranks.size > 1 else { return site }
+    return SharedSite(site: site, ranks: ranks, firstSample: firstSample, context: context)
   }
 
   /// After an optimizer step: what the updater does at every step. Returns a record at the schedule's interval, if it does anything.

@@ -14,7 +14,7 @@ extension Trainer {
     let epoch = Int(UInt32.max) - step
     var batches = loader.batches(
       in: SampleOrder(count: loader.split.count, epoch: epoch, shuffled: true, random: random),
-      size: options.batchSize, dropLast: true, augmentation: augmentation, epoch: epoch, random: random)
+      size: options.batchSize, slice: slice, dropLast: true, augmentation: augmentation, epoch: epoch, random: random)
     for number in 0..<options.extraBatches {
       guard let batch = try batches.next() else {
         throw EspalierError.invariant("step \(step + 1): the training set has no extra batch left")
@@ -26,16 +26,18 @@ extension Trainer {
   }
 
   private func backward(_ batch: Batch, number: Int, update: TopologyStep.Update, step: Int) throws {
-    let tape = Tape(context: context, mode: .training(step: Int(UInt32.max) - number % Int(UInt32.max)))
+    let tape = makeTape(number: Int(UInt32.max) - number % Int(UInt32.max))
     tape.computesSparseGradients = false
     let before = update.exploredFlops
     tape.gradientSiteVisitor = { update.addScores(of: $0) }
     let logits = try model(Variable(batch.images), on: tape)
     let delta = context.pool.activations(logits.shape)
-    let loss = batch.labels.withUnsafeBufferPointer {
+    let own = batch.labels.withUnsafeBufferPointer {
       context.softmaxCrossEntropy(
-        logits.value, labels: $0, labelSmoothing: Float(options.labelSmoothing), gradient: delta)
+        logits.value, labels: $0, labelSmoothing: Float(options.labelSmoothing), gradient: delta,
+        batch: options.batchSize)
     }
+    let loss = ranks.sum(own)
     guard loss.total.isFinite else {
       throw EspalierError.diverged(
         "diverged at step \(step + 1): the loss of an extra batch is \(loss.words); try a lower learning rate")
@@ -55,14 +57,18 @@ private struct KeptVectors {
 }
 
 extension Model {
-  /// Running statistics, which no optimizer trains, and the gradients of biases and norms.
+  /// Running statistics and the gradients of biases and norms.
   fileprivate var keptVectors: KeptVectors {
+    let vectors = parameters.filter { !($0 is SparseParameter) }
+    return KeptVectors(pairs: (runningStatistics + vectors.map(\.gradient)).map { ($0, $0.array) })
+  }
+
+  /// What no optimizer trains.
+  var runningStatistics: [MeteredBuffer<Float>] {
     let names = Set(parameters.map(\.name))
-    let statistics = state.compactMap { tensor -> MeteredBuffer<Float>? in
+    return state.compactMap { tensor in
       guard case .dense(let name, _, let values) = tensor, !names.contains(name) else { return nil }
       return values
     }
-    let vectors = parameters.filter { !($0 is SparseParameter) }
-    return KeptVectors(pairs: (statistics + vectors.map(\.gradient)).map { ($0, $0.array) })
   }
 }

@@ -20,6 +20,8 @@ extension Trainer {
         phases.measure(.optimizer) { accumulator.add(part: part, of: model.trained, context: context) }
       }
     }
+    if update?.mode != .replace { phases.measure(.optimizer) { sumGradients() } }
+    averageStatistics()
     soundStep = step
     if let update, options.extraBatches > 0 {
       try phases.measure(.growth) { try addExtraBatches(to: update, step: step) }
@@ -33,7 +35,10 @@ extension Trainer {
       record = record ?? rewired
       record = try phases.measure(.growth) { try denseMethod?.didStep(step) } ?? record
     }
-    if record != nil { progress.updates += 1 }
+    if record != nil {
+      progress.updates += 1
+      try checkThatRanksAgree()
+    }
     return (LossResult(total: total, correct: correct, samples: samples), record)
   }
 
@@ -54,9 +59,10 @@ extension Trainer {
       let delta = context.pool.activations(logits.shape)
       let loss = batch.labels.withUnsafeBufferPointer {
         context.softmaxCrossEntropy(
-          logits.value, labels: $0, labelSmoothing: Float(options.labelSmoothing), gradient: delta)
+          logits.value, labels: $0, labelSmoothing: Float(options.labelSmoothing), gradient: delta,
+          batch: options.batchSize)
       }
-      return (logits, delta, loss)
+      return (logits, delta, ranks.sum(loss))
     }
     guard loss.total.isFinite else {
       throw EspalierError.diverged(
@@ -70,9 +76,7 @@ extension Trainer {
   }
 
   /// The same step and part draw the same dropout masks.
-  private func makeTape(step: Int, part: Int) -> Tape {
-    Tape(context: context, mode: .training(step: step * options.accumulate + part))
-  }
+  private func makeTape(step: Int, part: Int) -> Tape { makeTape(number: step * options.accumulate + part) }
 
   private func moveWeights(step: Int) throws {
     denseMethod?.willMoveWeights()
@@ -101,8 +105,9 @@ extension Trainer {
   ///
   /// Runs the batch once more, layer by layer; the run has ended, so that it does not matter that running statistics move.
   private func brokenPlace(_ batch: Batch, step: Int, part: Int) -> String {
-    let place =
-      model.firstBrokenTensor(context) ?? model.firstBrokenOutput(batch, on: makeTape(step: step, part: part))
+    let tape = makeTape(step: step, part: part)
+    tape.ranks = nil  // others may stop at another layer
+    let place = model.firstBrokenTensor(context) ?? model.firstBrokenOutput(batch, on: tape)
     return place.map { ": \($0) is not finite" } ?? ""
   }
 }

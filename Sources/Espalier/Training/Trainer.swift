@@ -3,6 +3,10 @@ import EspalierData
 import EspalierTopology
 
 /// Trains a model: data, forward, backward, then the optimizer or, on an update step, the topology.
+///
+/// Several ranks, each with a trainer that is made and run alike, train one model together (see `RankGroup`): they share each batch and
+/// the images of an evaluation, and hold the same model after each step. Their observers may differ; one whose `wantsStop` is true stops
+/// them all.
 public final class Trainer {
   /// The model that is trained, in place.
   public let model: Model
@@ -24,6 +28,9 @@ public final class Trainer {
   var phases: PhaseClock
   let augmentation: Augmentation?
   let loader: BatchLoader
+  let ranks: RankGroup
+  /// Steps whose gradients were summed over ranks.
+  var summedSteps = 0
   private let evaluator: Evaluator
   private let validator: Evaluator?
 
@@ -35,13 +42,21 @@ public final class Trainer {
   ///   - updater: moves connections; nil for a fixed topology.
   ///   - updateMode: what happens to the optimizer's step in an update.
   ///   - denseMethod: prunes a dense model's weights.
+  ///   - ranks: who trains the model together; by default this process alone.
   ///   - context: the one that the model's memory belongs to.
-  /// - Throws: `EspalierError.usage` for options out of range or a data set that does not fit the model.
+  /// - Throws: `EspalierError.usage` for options out of range, a data set that does not fit the model, or more ranks than a batch has
+  ///   samples.
   public init(
     model: Model, dataset: ImageDataset, normalization: Normalization, options: TrainingOptions,
     updater: (any TopologyUpdater)? = nil, updateMode: UpdateMode = .replace,
-    denseMethod: (any DenseMethod)? = nil, context: ComputeContext
+    denseMethod: (any DenseMethod)? = nil, ranks: RankGroup = RankGroup(), context: ComputeContext
   ) throws {
+    guard options.batchSize >= ranks.size else {
+      throw EspalierError.usage(
+        "batch-size: \(options.batchSize) samples cannot be shared by \(ranks.size) ranks; expected at least one a rank"
+      )
+    }
+    self.ranks = ranks
     timetable = try TrainingTimetable(options, trainingSamples: dataset.train.count)
     self.model = model
     self.options = options
@@ -54,7 +69,7 @@ public final class Trainer {
     func evaluator(on split: ImageSplit?) throws -> Evaluator {
       try Evaluator(
         dataset: dataset, split: split, normalization: normalization, spec: model.spec, batchSize: options.batchSize,
-        context: context)
+        ranks: ranks, context: context)
     }
     let parts = try options.validation > 0 ? dataset.train.heldOut(fraction: options.validation, random: random) : nil
     loader = try BatchLoader(
@@ -67,7 +82,8 @@ public final class Trainer {
     phases = PhaseClock(context: context)
     topology = try updater.map {
       try TopologyStep(
-        updater: $0, mode: updateMode, model: model, auditedRows: options.audit, random: random, context: context)
+        updater: $0, mode: updateMode, model: model, auditedRows: options.audit, random: random, ranks: ranks,
+        firstSample: ranks.part(of: options.batchSize, rank: ranks.rank).lowerBound, context: context)
     }
   }
 
@@ -77,12 +93,14 @@ public final class Trainer {
 
   /// Trains from where `progress` stands to the end of the timetable, or until the observer wants a stop.
   ///
-  /// - Throws: `EspalierError.diverged` where a loss or a gradient is not finite; what the observer throws.
+  /// - Throws: `EspalierError.diverged` where a loss or a gradient is not finite; `EspalierError.invariant` where ranks hold different
+  ///   models; what the observer throws.
   @discardableResult
   public func run(observer: some TrainingObserver) throws -> TrainingResult {
+    try checkThatRanksBeginAlike()
     // A run may have been stopped between an epoch's last step and its evaluation.
     if !isFinished, progress.step == endOfEpoch { _ = try finishEpoch(observer) }
-    while progress.step < timetable.steps, !observer.wantsStop { try runEpoch(observer) }
+    while progress.step < timetable.steps, !stops(observer) { try runEpoch(observer) }
     return result
   }
 
@@ -100,7 +118,7 @@ public final class Trainer {
       trainFlopsPerSample: flops.perSample, explorationRate: explorationRate, updates: progress.updates,
       phases: TrainingPhase.allCases.map {
         PhaseRecord(name: $0.name, seconds: phases.seconds[$0.rawValue], peakBytes: phases.peakBytes[$0.rawValue])
-      })
+      }, ranks: rankRecord)
   }
 
   private var samplesPerStep: Int { options.batchSize * options.accumulate }
@@ -119,10 +137,10 @@ public final class Trainer {
     let order = SampleOrder(count: loader.split.count, epoch: epoch, shuffled: options.shuffles, random: random)
     let first = (progress.step - epoch * timetable.stepsPerEpoch) * options.accumulate
     var batches = loader.batches(
-      in: order, size: options.batchSize, dropLast: true, from: first, augmentation: augmentation, epoch: epoch,
-      random: random)
+      in: order, size: options.batchSize, slice: slice, dropLast: true, from: first, augmentation: augmentation,
+      epoch: epoch, random: random)
     let end = endOfEpoch
-    while progress.step < end, !observer.wantsStop {
+    while progress.step < end {
       let step = progress.step
       let started = ContinuousClock.now
       let (loss, update) = try self.step(step, from: &batches)
@@ -130,7 +148,7 @@ public final class Trainer {
       progress.step += 1
       progress.epochLoss += loss.mean
       try report(step, loss: loss, update: update, to: observer)
-      guard !observer.wantsStop else { return }
+      guard !stops(observer) else { return }
       if progress.step == end {
         // The evaluation decodes pictures of its own.
         batches.close()
@@ -152,6 +170,7 @@ public final class Trainer {
   /// Evaluates the model at the end of an epoch. False where the observer wanted a stop before that was done: nothing has changed then.
   private func finishEpoch(_ observer: some TrainingObserver) throws -> Bool {
     let epoch = progress.history.count
+    try checkThatRanksAgree()
     func goesOn(_ samples: Int, _ count: Int) -> Bool {
       observer.didEvaluate(samples, of: count, epoch: epoch + 1)
       return !observer.wantsStop

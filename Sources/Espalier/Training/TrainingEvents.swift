@@ -190,6 +190,8 @@ public struct TrainingResult: Sendable {
   public let updates: Int
   /// Where the time of the steps went, in the order of a step.
   public let phases: [PhaseRecord]
+  /// What ranks that trained together sent each other; nil for a process alone.
+  public let ranks: RankRecord?
 
   /// Top-1 after the last evaluated epoch, as a fraction; 0 before any.
   public var testAccuracy: Double { history.last?.testAccuracy ?? 0 }

@@ -25,7 +25,7 @@ public struct TrainingOptions: Sendable, Hashable {
   public var maxSteps: Int?
   /// Trainings in a row, of `epochs` each, that share `maxSteps` (lottery tickets).
   public var rounds = 1
-  /// Samples that one pass sees.
+  /// Samples that one pass sees, on all ranks together.
   public var batchSize = 128
   /// Batches a step: their mean gradient moves the weights, as one batch of batchSize * accumulate samples would (batch norm's statistics
   /// and dropout's masks stay each batch's own). Steps, epochs and updates count such steps. An update of the topology looks at the
@@ -66,6 +66,8 @@ public struct TrainingOptions: Sendable, Hashable {
   public var extraBatches = 0
   /// Rows of each layer whose whole gradient an update of GSE is compared with, for its record; 0: none.
   public var audit = 0
+  /// Whether each of several ranks normalises its part of a batch by statistics of its own, rather than by the whole batch's.
+  public var localNorms = false
   /// Steps between records of a step; nil: so that a run has some 1,000.
   public var logEvery: Int?
 

@@ -98,6 +98,10 @@ enum ConfigurationFile {
       guard let value = node.bool else { throw wrong("true or false") }
       return [value ? "--\(name)" : "--no-\(name)"]
     }
+    if key == .localNorms {
+      guard let value = node.bool else { throw wrong("true or false") }
+      return value ? ["--\(name)"] : []
+    }
     if let sequence = node.sequence {
       let values = sequence.compactMap(\.string)
       guard values.count == sequence.count else { throw wrong("a list of numbers") }

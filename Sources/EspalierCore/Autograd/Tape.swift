@@ -60,6 +60,10 @@ public final class Tape {
   public var computesSparseGradients = true
   /// Counts the time of weight gradients and of what the visitor does.
   public var phases: PhaseClock?
+  /// Ranks that share the batch, so that batch norms take their statistics over all of it; nil: of these samples alone.
+  public var ranks: RankGroup?
+  /// Number of the first of these samples in the batch, which other ranks have parts of: with the sample's number it keys dropout's masks.
+  public var firstSample = 0
 
   private struct Node {
     let inputs: [Int?]

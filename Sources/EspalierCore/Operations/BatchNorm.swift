@@ -30,7 +30,7 @@ public final class BatchNormState {
   /// Number of channels.
   public var channels: Int { scale.count }
 
-  fileprivate func updateRunningStatistics(mean: UnsafePointer<Float>, variance: UnsafePointer<Float>, count: Int) {
+  func updateRunningStatistics(mean: UnsafePointer<Float>, variance: UnsafePointer<Float>, count: Int) {
     let unbiased = count > 1 ? Float(Double(count) / Double(count - 1)) : 1
     for c in 0..<channels {
       runningMean.pointer[c] += Self.momentum * (mean[c] - runningMean.pointer[c])
@@ -43,7 +43,8 @@ extension Tape {
   /// y = act(scale * (x - mean) / sqrt(variance + 1e-5) + shift + residual) by channel, act = ReLU where `relu` (Ioffe & Szegedy
   /// 2015), the residual zero where nil.
   ///
-  /// In training mean and variance are the batch's and the running statistics move; else they are the running ones.
+  /// In training mean and variance are the batch's, over all of the tape's ranks where it has some, and the running statistics move; else
+  /// they are the running ones.
   public func batchNorm(
     _ x: Variable, _ state: BatchNormState, relu: Bool = false, adding residual: Variable? = nil
   ) throws -> Variable {
@@ -65,6 +66,9 @@ extension Tape {
           state.runningVariance.pointer, output.pointer, context.threadCount)
       }
       return Variable(output)
+    }
+    if let ranks, ranks.size > 1 {
+      return sharedBatchNorm(x, state, relu: relu, adding: residual, output: output, ranks)
     }
     let moments = context.pool.workspace(count: 2 * shape.channels)
     let (mean, variance) = (moments.pointer, moments.pointer + shape.channels)
@@ -96,14 +100,14 @@ extension Tape {
 
 extension BatchNormState {
   /// What the kernels take; valid as long as the state lives.
-  fileprivate func norm(_ shape: ActivationShape, relu: Bool) -> esp_batch_norm {
+  func norm(_ shape: ActivationShape, relu: Bool) -> esp_batch_norm {
     esp_batch_norm(
       channels: shape.channels, positions: shape.positions, samples: shape.samples, lanes: shape.lanes,
       scale: scale.values.pointer, shift: shift.values.pointer, epsilon: Self.epsilon, relu: relu ? 1 : 0)
   }
 
   /// The same with the kernels' workspace.
-  fileprivate func withNorm(
+  func withNorm(
     _ shape: ActivationShape, relu: Bool, _ pool: ActivationPool,
     _ body: (UnsafePointer<esp_batch_norm>, UnsafeMutablePointer<Double>) -> Void
   ) {

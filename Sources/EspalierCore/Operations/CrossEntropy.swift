@@ -37,14 +37,16 @@ extension ComputeContext {
   ///   - labels: [samples], each below the number of classes
   ///   - labelSmoothing: e, 0 ..< 1.
   ///   - gradient: receives the gradient of the mean loss, if given.
+  ///   - batch: samples that the mean is over, where these are a part of them; nil: these.
   public func softmaxCrossEntropy(
-    _ logits: Activations, labels: UnsafeBufferPointer<UInt32>, labelSmoothing: Float = 0, gradient: Activations? = nil
+    _ logits: Activations, labels: UnsafeBufferPointer<UInt32>, labelSmoothing: Float = 0, gradient: Activations? = nil,
+    batch: Int? = nil
   ) -> LossResult {
     let shape = logits.shape
     precondition(labels.count == shape.samples && shape.blocks == shape.sampleBlocks && shape.positions == 1)
     var correct = 0
     let total = esp_softmax_cross_entropy(
-      isa, logits.pointer, labels.baseAddress, labelSmoothing, 1 / Float(shape.samples), shape.channels,
+      isa, logits.pointer, labels.baseAddress, labelSmoothing, 1 / Float(batch ?? shape.samples), shape.channels,
       shape.samples, shape.lanes, gradient?.pointer, &correct)
     return LossResult(total: total, correct: correct, samples: shape.samples)
   }

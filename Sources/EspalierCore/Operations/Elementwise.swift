@@ -38,14 +38,14 @@ extension Tape {
   ///   - random: draws the mask.
   public func dropout(_ x: Variable, probability: Float, index: Int, random: CounterRandom) -> Variable {
     guard case .training(let step) = mode, probability > 0 else { return x }
-    let context = context
+    let (context, firstSample) = (context, firstSample)
     let key = random.stream(.dropout, layer: index, step: step).key
     func masked(_ input: Activations) -> Activations {
       let output = context.pool.activations(input.shape)
       let shape = input.shape
       esp_dropout(
-        context.isa, key, probability, input.pointer, shape.sampleBlocks, shape.tokens * shape.features, shape.lanes,
-        output.pointer, context.threadCount)
+        context.isa, key, probability, input.pointer, firstSample, shape.sampleBlocks, shape.tokens * shape.features,
+        shape.lanes, output.pointer, context.threadCount)
       return output
     }
     return record(masked(x.value), inputs: [x]) { [masked($0)] }

@@ -8,8 +8,9 @@ public enum ActivityMeasure: Sendable {
   /// Sum of |h| and of |delta| (GraBo).
   case magnitudes
   /// Sum of sigma h and of sigma delta with the same random sign sigma for each row, so that the product of an input's and an
-  /// output's sum is the gradient in expectation (GraEst, before absolute values).
-  case signed(CounterRandom.Stream)
+  /// output's sum is the gradient in expectation (GraEst, before absolute values). A row's sign depends on its sample's number in the
+  /// batch, `firstSample` being that of the first one at hand.
+  case signed(CounterRandom.Stream, firstSample: Int = 0)
 }
 
 /// A layer's activity in one batch.
@@ -46,10 +47,10 @@ extension ComputeContext {
   func withSigns<R>(
     _ measure: ActivityMeasure, of shape: ActivationShape, _ body: (UnsafePointer<Float>?) -> R
   ) -> R {
-    guard case .signed(let stream) = measure else { return body(nil) }
+    guard case .signed(let stream, let firstSample) = measure else { return body(nil) }
     return pool.withWorkspace(count: shape.rowsOfBatch) { signs in
       withUnsafePointer(to: shape.activityShape) {
-        esp_activity_signs(stream.key, $0, signs, threadCount)
+        esp_activity_signs(stream.key, firstSample, $0, signs, threadCount)
       }
       return body(signs)
     }
