@@ -180,7 +180,7 @@ extension CommandLineTests {
         ["train", "--json", "--model", "mlp", "--hidden", "16", "--max-steps", "2"], in: place.path)
       #expect(program.status == 0)
       let runs = try FileManager.default.contentsOfDirectory(atPath: place.path + "/runs")
-      #expect(try program.json()["run"] as? String == "runs/" + (runs.first ?? ""))
+      #expect(try program.json()["run"] as? String == place.path + "/runs/" + (runs.first ?? ""))
     }
 
     @Test(arguments: ["static", "set", "dense"])

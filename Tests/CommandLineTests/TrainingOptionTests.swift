@@ -74,6 +74,7 @@ extension CommandLineTests {
       #expect(try program.json()["test_accuracy"] as? Double == best["test_accuracy"] as? Double)
     }
 
+    /// Reading the data is part of it, so that there may be no step before its end.
     @Test func timeRunsOut() throws {
       let output = try IDXFolder()
       let program = try RunProgram.espalier(
@@ -83,7 +84,6 @@ extension CommandLineTests {
       #expect((result["stopped"] as? String)?.contains("max-time 1s") == true)
       let folder = try #require(result["run"] as? String)
       let steps = try #require(result["steps"] as? Int)
-      #expect(steps > 0)
       #expect(try checkpoints(folder).last == "step-" + String(format: "%08d", steps))
       #expect(!FileManager.default.fileExists(atPath: folder + "/result.json"))
       #expect(program.errorLines.last?.contains("espalier resume") == true)
