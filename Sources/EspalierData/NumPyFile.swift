@@ -177,6 +177,7 @@ public final class NumPyFile: Sendable {
     guard !type.contains("O") else {
       return file.failure("holds pickled objects, which are not read; save numbers (\(known))")
     }
-    return file.failure("expected \(known) (little-endian), found '\(type)'; save x.astype('<f4'), labels y.astype('<i8')")
+    return file.failure(
+      "expected \(known) (little-endian), found '\(type)'; save x.astype('<f4'), labels y.astype('<i8')")
   }
 }
