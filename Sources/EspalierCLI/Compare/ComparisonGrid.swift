@@ -130,7 +130,8 @@ struct ComparisonCell {
   /// Folders of its runs, the newest first.
   var runs: [String] {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-    return names.sorted(by: >).map { folder + "/" + $0 }.filter {
+    // A folder with a hidden name was never finished.
+    return names.filter { !$0.hasPrefix(".") }.sorted(by: >).map { folder + "/" + $0 }.filter {
       FileManager.default.fileExists(atPath: $0 + "/config.yaml")
     }
   }
