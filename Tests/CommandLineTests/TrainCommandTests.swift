@@ -339,8 +339,9 @@ extension CommandLineTests {
       let place = try IDXFolder()
       expectOneLine(try .espalier(["eval", place.path + "/absent"]), status: 65, saying: place.path + "/absent")
       expectOneLine(try .espalier(["eval", place.path]), status: 65, saying: place.path)
-      let run = try place.makeFolder("run/checkpoints")
-      expectOneLine(try .espalier(["eval", place.path + "/run"]), status: 65, saying: run)
+      _ = try place.makeFolder("run/checkpoints")
+      expectOneLine(
+        try .espalier(["eval", place.path + "/run"]), status: 65, saying: place.path + "/run", "no checkpoint")
       let empty = try place.write([], to: "empty.safetensors")
       expectOneLine(try .espalier(["eval", empty]), status: 65, saying: empty)
       let text = try place.write([UInt8]("not weights at all".utf8), to: "text.safetensors")

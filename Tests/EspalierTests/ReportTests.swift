@@ -119,7 +119,7 @@ import Espalier
     #expect(Report.limit(of: series) == 20 && Report.limit(of: []) == .infinity)
     let chart = LineChart(title: "t", xLabel: "x", series: series, limit: 5)
     let page = try Reader("<p>" + chart.html + "</p>")
-    #expect(page.polylines.map { $0["points"] } == ["58.0,222.0 303.0,169.5 548.0,117.0", "58.0,222.0 303.0,12.0"])
+    #expect(page.polylines.map { $0["points"] } == ["67.4,218.0 303.0,167.5 538.6,117.0", "67.4,218.0 303.0,16.0"])
     #expect(chart.html.contains("<figcaption>t (cut off at 5)<"))
   }
 

@@ -82,11 +82,10 @@ private struct IntegerNetwork {
         for o in 0..<5 { back.values[sample * 64 + feature] += second[o * 64 + feature] * delta.values[sample * 5 + o] }
       }
     }
-    let lanes = ActivationShape(samples: x.samples, channels: 1).lanes
     /// What a row's number counts as: the first of a pair of sums adds these.
     func part(_ value: Double, layer: Int, sample: Int, position: Int, positions: Int) -> Double {
       guard guide == .graest else { return abs(value) }
-      let row = (sample / lanes * positions + position) * lanes + sample % lanes
+      let row = (sample / 32 * positions + position) * 32 + sample % 32
       let bits = CounterRandom(seed: 82).stream(.signs, layer: layer, step: step).bits(UInt64(row / 64))
       return bits >> UInt64(row % 64) & 1 == 1 ? -value : value
     }

@@ -155,6 +155,7 @@ public final class Trainer {
         guard try finishEpoch(observer) else { return }
       }
       try observer.mayCheckpoint(step: progress.step, endsEpoch: progress.step == end)
+      guard !stops(observer) else { return }
     }
   }
 
