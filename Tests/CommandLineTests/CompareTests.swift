@@ -83,7 +83,7 @@ extension CommandLineTests {
       ]
       #expect(try FileManager.default.contentsOfDirectory(atPath: folder + "/cells").sorted() == cells.sorted())
       let settings = try cells.map { try String(contentsOfFile: "\(folder)/cells/\($0)/cell.yaml", encoding: .utf8) }
-      #expect(settings[0].contains("gamma: 2.0") && settings[0].contains("guide: uniform"))
+      #expect(settings[0].contains("gamma: 2\n") && settings[0].contains("guide: uniform"))
       #expect(settings[1].contains("gamma: 0.25") && settings[1].contains("exact-subset: true"))
       #expect(settings[2].contains("update-mode: add") && settings[2].contains("augment: true"))
       #expect(settings[3].contains("lr: 0.01") && settings[0].contains("lr: 0.05"))
