@@ -6,7 +6,7 @@
 #
 # Needs Open MPI (openmpi-bin), Fashion-MNIST and python3.
 set -euo pipefail
-espalier=$1
+espalier=$(realpath "$1")
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 cd "$place"
