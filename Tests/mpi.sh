@@ -115,5 +115,5 @@ said() { # CODE WORDS FLAGS...
 said 70 diverged --lr 1e30
 said 64 batch-size --batch-size 2
 said 64 sparsity --sparsity 2
-said 74 "run's folder" --output /dev/null/nowhere
+said 74 nowhere --output /dev/null/nowhere
 echo "Tests/mpi.sh: passed"
