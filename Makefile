@@ -59,7 +59,7 @@ test-neon: packages
 	qemu-aarch64 -L /usr/$(CROSS) .build-neon/kernels
 
 # Several processes train together: the program with the trait MPI, run by mpirun on this machine.
-test-mpi: PACKAGES += openmpi-bin libopenmpi-dev
+test-mpi: PACKAGES += openmpi-bin libopenmpi-dev python3 procps
 test-mpi: packages
 	$(SWIFT) build -c release --traits MPI --scratch-path .build-mpi --product espalier
 	Tests/mpi.sh .build-mpi/release/espalier
