@@ -125,6 +125,26 @@ static esp_norm_sums total_of(const esp_norm_sums *sums, size_t blocks) {
   return total;
 }
 
+static void parameter_gradients(const esp_batch_norm *norm, const esp_norm_sums *sums, const float *variance,
+                                float *restrict scale_gradient, float *restrict shift_gradient) {
+  const size_t blocks = blocks_of(norm);
+  for (size_t c = 0; c < norm->channels; c++) {
+    const esp_norm_sums total = total_of(sums + c * blocks, blocks);
+    shift_gradient[c] = (float)total.gradient;
+    scale_gradient[c] = (float)(total.product * inverse_deviation(norm, variance[c]));
+  }
+}
+
+/// dx_sum[c] := sum of channel c's dx, over the blocks in order.
+static void input_sums(const esp_batch_norm *norm, const esp_norm_sums *sums, float *restrict dx_sum) {
+  const size_t blocks = blocks_of(norm);
+  for (size_t c = 0; c < norm->channels; c++) {
+    double sum = 0;
+    for (size_t b = 0; b < blocks; b++) sum += sums[c * blocks + b].input;
+    dx_sum[c] = (float)sum;
+  }
+}
+
 /// dx = factor * (g - mean(g) - xhat * mean(g * xhat)), xhat = (x - mean) * inverse_deviation
 static esp_norm_correction correction_of(const esp_batch_norm *norm, esp_norm_sums total, float variance) {
   const double n = (double)(norm->samples * norm->positions), inverse = inverse_deviation(norm, variance);
@@ -179,15 +199,8 @@ void esp_batch_norm_backward(esp_isa isa, const esp_batch_norm *norm, const floa
         correct_range(kernels, norm, mean, variance, &gradients, sums, r);
       }
   }
-  for (size_t c = 0; c < norm->channels; c++) {
-    const esp_norm_sums total = total_of(sums + c * blocks, blocks);
-    shift_gradient[c] = (float)total.gradient;
-    scale_gradient[c] = (float)(total.product * inverse_deviation(norm, variance[c]));
-    if (!dx_sum) continue;
-    double sum = 0;
-    for (size_t b = 0; b < blocks; b++) sum += sums[c * blocks + b].input;
-    dx_sum[c] = (float)sum;
-  }
+  parameter_gradients(norm, sums, variance, scale_gradient, shift_gradient);
+  if (dx_sum) input_sums(norm, sums, dx_sum);
 }
 
 // ---- Backward in two halves
@@ -208,11 +221,7 @@ void esp_batch_norm_reduce(esp_isa isa, const esp_batch_norm *norm, const float 
       r = range_at(r.next, esp_part(planes, t + 1, threads), blocks);
       reduce_range(kernels, norm, mean, variance, &gradients, sums, r);
     }
-  for (size_t c = 0; c < norm->channels; c++) {
-    const esp_norm_sums total = total_of(sums + c * blocks, blocks);
-    shift_gradient[c] = (float)total.gradient;
-    scale_gradient[c] = (float)(total.product * inverse_deviation(norm, variance[c]));
-  }
+  parameter_gradients(norm, sums, variance, scale_gradient, shift_gradient);
 }
 
 void esp_batch_norm_correct(esp_isa isa, const esp_batch_norm *norm, const float *x, const float *y, const float *d,
@@ -233,9 +242,5 @@ void esp_batch_norm_correct(esp_isa isa, const esp_batch_norm *norm, const float
       const esp_norm_correction correction = {(float)(shift_sums[r.c] / n), (float)(scale_sums[r.c] / n * inverse)};
       kernels->correct(norm, map, correction, r.c, r.first, r.last, &gradients, sums + r.c * blocks);
     }
-  for (size_t c = 0; dx_sum && c < norm->channels; c++) {
-    double sum = 0;
-    for (size_t b = 0; b < blocks; b++) sum += sums[c * blocks + b].input;
-    dx_sum[c] = (float)sum;
-  }
+  if (dx_sum) input_sums(norm, sums, dx_sum);
 }

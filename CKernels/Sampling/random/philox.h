@@ -7,12 +7,14 @@ typedef struct philox_block {
   uint32_t c0, c1, c2, c3;
 } philox_block;
 
+#define PHILOX_FACTOR_0 0xD2511F53u
+#define PHILOX_FACTOR_1 0xCD9E8D57u
 #define PHILOX_STEP_0 0x9E3779B9u  // golden ratio
 #define PHILOX_STEP_1 0xBB67AE85u  // sqrt(3) - 1
 
 static inline philox_block philox_round(philox_block c, uint32_t k0, uint32_t k1) {
-  const uint64_t p0 = (uint64_t)0xD2511F53u * c.c0;
-  const uint64_t p1 = (uint64_t)0xCD9E8D57u * c.c2;
+  const uint64_t p0 = (uint64_t)PHILOX_FACTOR_0 * c.c0;
+  const uint64_t p1 = (uint64_t)PHILOX_FACTOR_1 * c.c2;
   return (philox_block){(uint32_t)(p1 >> 32) ^ c.c1 ^ k0, (uint32_t)p1, (uint32_t)(p0 >> 32) ^ c.c3 ^ k1, (uint32_t)p0};
 }
 
