@@ -100,6 +100,17 @@ import Testing
     for (budget, width) in zip(budgets, widths) { #expect(abs(Double(budget) - epsilon * Double(width)) <= 1) }
   }
 
+  /// 2^32 - 2 connections are as many as positions of 32 bits can name.
+  @Test func aLayerHoldsWhatItsPositionsCanName() throws {
+    let layer = SparseLayerShape(name: "wide", rows: 1 << 20, inChannels: 1 << 20)
+    let most = (1 << 32) - 2
+    func sparsity(for connections: Int) -> Double { 1 - Double(connections) / Double(1 << 40) }
+    #expect(try UniformDistribution().budgets(for: [layer], sparsity: sparsity(for: most)) == [most])
+    #expect(throws: EspalierError.self) {
+      try UniformDistribution().budgets(for: [layer], sparsity: sparsity(for: most + 1))
+    }
+  }
+
   @Test func uniformIsEquallyDense() throws {
     var random = LayerRandom(seed: 63)
     let layers = Self.layers(&random)
