@@ -29,10 +29,19 @@ public struct ScalingPlan: Sendable {
     public let sparse, dense: Step
   }
 
+  /// A smaller model, in proportion to the whole one.
+  public struct Reduction: Sendable, Hashable, Encodable {
+    /// By what channels and units are divided, and the sides of images; 1 where they are the whole model's.
+    public let width, side: Int
+
+    /// The whole model.
+    public static let none = Reduction(width: 1, side: 1)
+  }
+
   /// Steps of one rank.
   public let sparseTimes, denseTimes: StepTimes
-  /// How often narrower than the model those are that were measured in its place; 1: the model itself.
-  public let sparseNarrowing, denseNarrowing: Int
+  /// How much smaller the models are that were measured in place of this one, and scaled by their operations.
+  public let sparseStandIn, denseStandIn: Reduction
   /// Numbers whose sums each step takes: connections, or all weights, with biases and norm parameters.
   public let sparseNumbers, denseNumbers: Int
   /// What is sent, and how fast.
@@ -44,11 +53,11 @@ public struct ScalingPlan: Sendable {
 
   package init(
     sparseTimes: StepTimes, denseTimes: StepTimes, sparseNumbers: Int, denseNumbers: Int, model: ScalingModel,
-    batchSize: Int, ranks: [Int], sparseNarrowing: Int = 1, denseNarrowing: Int = 1
+    batchSize: Int, ranks: [Int], sparseStandIn: Reduction = .none, denseStandIn: Reduction = .none
   ) {
     (self.sparseTimes, self.denseTimes) = (sparseTimes, denseTimes)
     (self.sparseNumbers, self.denseNumbers) = (sparseNumbers, denseNumbers)
-    (self.sparseNarrowing, self.denseNarrowing) = (sparseNarrowing, denseNarrowing)
+    (self.sparseStandIn, self.denseStandIn) = (sparseStandIn, denseStandIn)
     (self.model, self.batchSize, self.ranks) = (model, batchSize, ranks)
   }
 
@@ -76,9 +85,7 @@ public struct ScalingPlan: Sendable {
 }
 
 extension ScalingPlan {
-  /// Weights of a dense model that is measured, and connections of a sparse one, at most; a narrower one stands for others.
-  private static let weights = 40_000_000, connections = 1 << 22
-  /// Bytes of activations of a batch that is measured, at most.
+  /// Bytes of activations of a batch that is measured, at most; blocks of eight samples are measured in any case.
   private static let activations = 768 << 20
 
   /// Measures steps of the model that `plan` describes, for `seconds` each with and without all weights; one batch each in any case.
@@ -86,87 +93,35 @@ extension ScalingPlan {
   /// - Throws: `EspalierError.usage` for a sparsity that the model cannot have.
   public init(_ plan: ModelPlan, link: RankLink, ranks: [Int], context: ComputeContext, seconds: Double) throws {
     let (request, spec) = (plan.request, plan.request.spec)
-    let connections = plan.connections.reduce(0, +)
-    let batches = StepTimes.batches(upTo: request.batchSize)
-    func affordable(_ factor: Int) -> [Int] {
-      let perSample =
-        Double(plan.memory.activations) / Double(ActivationShape(samples: request.batchSize, channels: 1).count)
-      return batches.filter { $0 == 1 || perSample * Double($0 / factor) <= Double(Self.activations) }
-    }
+    let count = ActivationShape(samples: request.batchSize, channels: 1).count
     let random = CounterRandom(seed: 0)
+    func times(_ standIn: StandIn, _ model: Model, flops: Int) throws -> StepTimes {
+      let bytes = standIn.share(ofActivations: plan.memory.activations) / Double(count)
+      return try StepTimes(
+        measuring: model,
+        batches: StepTimes.batches(upTo: request.batchSize).filter {
+          $0 <= 8 || Double($0) * bytes <= Double(Self.activations)
+        },
+        scale: Double(flops) / Double(model.spec.forwardFlops(connections: model.connectionCounts)),
+        context: context, deadline: .now + .seconds(seconds))
+    }
 
-    let (thin, sparsity) = spec.narrowed(sparsity: request.sparsity, connections: Self.connections)
+    let thin = StandIn(sparse: spec, sparsity: request.sparsity)
     let sparseModel = try Model(
-      sparse: thin.spec, sparsity: sparsity, distribution: request.distribution, random: random, context: context)
-    let sparseFlops = spec.forwardFlops(connections: plan.connections)
-    let sparseTimes = try StepTimes(
-      measuring: sparseModel, batches: affordable(thin.factor),
-      scale: Double(sparseFlops) / Double(thin.spec.forwardFlops(connections: sparseModel.connectionCounts)),
-      context: context, deadline: .now + .seconds(seconds))
+      sparse: thin.spec, sparsity: thin.sparsity, distribution: request.distribution, random: random, context: context)
+    let sparse = try times(thin, sparseModel, flops: spec.forwardFlops(connections: plan.connections))
 
-    let small = spec.narrowed(weights: Self.weights)
+    let full = StandIn(dense: spec)
     let denseModel = try Model(
-      small.spec, factory: DenseLayerFactory(random: random, context: context), random: random, context: context)
-    let denseTimes = try StepTimes(
-      measuring: denseModel, batches: affordable(small.factor),
-      scale: Double(spec.denseForwardFlops) / Double(small.spec.denseForwardFlops), context: context,
-      deadline: .now + .seconds(seconds))
+      full.spec, factory: DenseLayerFactory(random: random, context: context), random: random, context: context)
+    let dense = try times(full, denseModel, flops: spec.denseForwardFlops)
 
     self.init(
-      sparseTimes: sparseTimes, denseTimes: denseTimes, sparseNumbers: connections + spec.denseParameters,
-      denseNumbers: spec.parameters,
+      sparseTimes: sparse, denseTimes: dense,
+      sparseNumbers: plan.connections.reduce(0, +) + spec.denseParameters, denseNumbers: spec.parameters,
       model: ScalingModel(
         link: link, normChannels: spec.batchNormChannels,
         secondsPerNumber: ScalingModel.measuredSecondsPerNumber(context: context)),
-      batchSize: request.batchSize, ranks: ranks, sparseNarrowing: thin.factor, denseNarrowing: small.factor)
-  }
-}
-
-extension ModelSpec {
-  /// A model that stands for this one in measurements.
-  package typealias Narrowed = (spec: ModelSpec, factor: Int)
-
-  /// Half the width as often as it takes to have no more than so many weights.
-  package func narrowed(weights: Int) -> Narrowed {
-    var found: Narrowed = (self, 1)
-    while found.spec.sparsifiableWeights > weights, let next = try? narrowed(by: 2 * found.factor) {
-      found = (next, 2 * found.factor)
-    }
-    return found
-  }
-
-  /// The same for connections. A unit keeps its connections, so that density doubles, up to 5 %; from there on density stays.
-  package func narrowed(sparsity: Double, connections: Int) -> (Narrowed, sparsity: Double) {
-    var (found, density): (Narrowed, Double) = ((self, 1), 1 - sparsity)
-    while density * Double(found.spec.sparsifiableWeights) > Double(connections),
-      let next = try? narrowed(by: 2 * found.factor)
-    {
-      let share = Double(found.spec.sparsifiableWeights) / Double(next.sparsifiableWeights)
-      density = max(density, min(density * share / 2, 0.05))
-      found = (next, 2 * found.factor)
-    }
-    return (found, found.factor == 1 ? sparsity : 1 - density)
-  }
-
-  /// The same layers with the channels and units divided by `factor`, the head's outputs apart.
-  ///
-  /// - Throws: `EspalierError.usage` where they do not fit together.
-  package func narrowed(by factor: Int) throws -> ModelSpec {
-    let head = weightLayers.last?.shape.name
-    func fewer(_ count: Int) -> Int { (count + factor - 1) / factor }
-    func narrow(_ layer: LayerSpec) -> LayerSpec {
-      switch layer {
-      case .convolution(let name, let channels, let geometry, let bias) where name != head:
-        .convolution(name: name, outChannels: fewer(channels), geometry: geometry, bias: bias)
-      case .linear(let name, let outputs, let bias) where name != head:
-        .linear(name: name, outputs: fewer(outputs), bias: bias)
-      case .residual(let body, let shortcut, let relu):
-        .residual(body: body.map { narrow($0) }, shortcut: shortcut.map { narrow($0) }, relu: relu)
-      case .paddedShortcut(let channels, let stride): .paddedShortcut(outChannels: fewer(channels), stride: stride)
-      case .attention(let heads, let size): .attention(heads: heads, size: fewer(size))
-      default: layer
-      }
-    }
-    return try ModelSpec(name: name, input: input, classes: classes, layers: layers.map { narrow($0) })
+      batchSize: request.batchSize, ranks: ranks, sparseStandIn: thin.reduction, denseStandIn: full.reduction)
   }
 }

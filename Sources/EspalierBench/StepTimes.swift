@@ -24,12 +24,16 @@ public struct StepTimes: Sendable, Hashable {
   }
 
   /// Seconds of a step, linear between measured batches in the samples that are computed, padding included: kernels take longer for a
-  /// sample where there are few. A batch beyond the largest takes its time a sample, one below the smallest the smallest's.
+  /// sample where there are few. A batch beyond the largest goes on as from the smallest to the largest; one below the smallest takes as
+  /// long as that.
   public func seconds(samples: Int) -> Double {
     let count = ActivationShape(samples: samples, channels: 1).count
+    let last = points[points.count - 1]
     guard let above = points.firstIndex(where: { $0.samples >= count }) else {
-      let last = points[points.count - 1]
-      return last.seconds * Double(count) / Double(last.samples)
+      let perSample =
+        points.count > 1 ? (last.seconds - points[0].seconds) / Double(last.samples - points[0].samples) : 0
+      let slope = perSample > 0 ? perSample : last.seconds / Double(last.samples)
+      return last.seconds + slope * Double(count - last.samples)
     }
     guard above > 0 else { return points[0].seconds }
     let (low, high) = (points[above - 1], points[above])
@@ -39,14 +43,15 @@ public struct StepTimes: Sendable, Hashable {
 }
 
 extension StepTimes {
-  /// Sizes of batch that are worth measuring for steps of `samples` and fewer: those that kernels have blocks for, and some blocks of the
-  /// widest.
+  /// Sizes of batch that are worth measuring for steps of `samples` and fewer, the most telling first: those that kernels have blocks for,
+  /// and some blocks of the widest.
   package static func batches(upTo samples: Int) -> [Int] {
     let count = ActivationShape(samples: samples, channels: 1).count
-    return [1, 8, 16, 32, 64, 128].filter { $0 < count } + (count <= 256 ? [count] : [])
+    let whole = count <= 256 ? count : 128
+    return [8, 32].filter { $0 < whole } + [whole] + [1, 64, 16, 128].filter { $0 < whole }
   }
 
-  /// Measures the smallest batch and then as many of the others, in order, as there is time for.
+  /// Measures the first batch and then as many of the others as there is time for.
   ///
   /// - Parameter scale: what the times are multiplied by.
   init(
@@ -56,12 +61,14 @@ extension StepTimes {
     var points: [(samples: Int, seconds: Double)] = []
     for (index, samples) in batches.enumerated() {
       let now = ContinuousClock.now
-      if let last = points.last {
-        let expected = 2.5 * last.seconds / scale * Double(samples) / Double(last.samples)
-        guard now + .seconds(expected) < deadline else { break }
+      if !points.isEmpty {
+        let known = points.filter { $0.samples <= samples }.last ?? points[0]
+        let expected = 2 * known.seconds / scale * max(1, Double(samples) / Double(known.samples))
+        guard now + .seconds(expected) < deadline else { continue }
       }
       let share = max(.zero, deadline - now) / (batches.count - index)
       points.append((samples, scale * (try Self.measure(model, samples: samples, time: share, context: context))))
+      points.sort { $0.samples < $1.samples }
     }
     self.init(points)
   }

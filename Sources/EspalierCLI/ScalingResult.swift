@@ -7,8 +7,8 @@ struct ScalingResult: Encodable {
   let bandwidthGbS, latencyUs: Double
   /// How many numbers a step's gradients are.
   let sparseNumbers, denseNumbers: Int
-  /// How often narrower a model was measured in place of the whole one.
-  let sparseNarrowing, denseNarrowing: Int
+  /// How much smaller a model was measured in place of the whole one: 1 for not at all.
+  let sparseStandIn, denseStandIn: ScalingPlan.Reduction
   let nanosecondsPerNumber: Double
   /// Steps of one rank.
   let measured: Measured
@@ -17,7 +17,7 @@ struct ScalingResult: Encodable {
   private let plan: ScalingPlan
 
   enum CodingKeys: CodingKey {
-    case bandwidthGbS, latencyUs, sparseNumbers, denseNumbers, sparseNarrowing, denseNarrowing, nanosecondsPerNumber
+    case bandwidthGbS, latencyUs, sparseNumbers, denseNumbers, sparseStandIn, denseStandIn, nanosecondsPerNumber
     case measured, strong, weak
   }
 
@@ -45,7 +45,7 @@ struct ScalingResult: Encodable {
     bandwidthGbS = plan.model.link.bytesPerSecond * 1e-9
     latencyUs = plan.model.link.latency * 1e6
     (sparseNumbers, denseNumbers) = (plan.sparseNumbers, plan.denseNumbers)
-    (sparseNarrowing, denseNarrowing) = (plan.sparseNarrowing, plan.denseNarrowing)
+    (sparseStandIn, denseStandIn) = (plan.sparseStandIn, plan.denseStandIn)
     nanosecondsPerNumber = 1e9 * plan.model.secondsPerNumber
     func points(_ times: StepTimes) -> [Point] {
       times.points.map { Point(batch: $0.samples, ms: 1000 * $0.seconds) }
@@ -77,10 +77,13 @@ struct ScalingResult: Encodable {
     func list(_ points: [Point]) -> String {
       points.map { String(format: "%d: %.1f", $0.batch, $0.ms) }.joined(separator: ", ")
     }
-    func narrowing(_ factor: Int) -> String { factor > 1 ? " (on a model 1/\(factor) as wide, scaled)" : "" }
+    func words(_ standIn: ScalingPlan.Reduction) -> String {
+      guard standIn != .none else { return "" }
+      return " (on a model 1/\(standIn.width) as wide and images 1/\(standIn.side) as large, scaled by operations)"
+    }
     var lines = [
       "", "several ranks, predicted: \(setting)",
-      "measured        whole steps on one rank, samples: ms; sparse \(list(measured.sparse))\(narrowing(sparseNarrowing)); dense \(list(measured.dense))\(narrowing(denseNarrowing))",
+      "measured        whole steps on one rank, samples: ms; sparse \(list(measured.sparse))\(words(sparseStandIn)); dense \(list(measured.dense))\(words(denseStandIn))",
       String(
         format: "sent            %.2f MB of gradients a step and rank at most, dense %.2f MB",
         8e-6 * Double(sparseNumbers),

@@ -25,7 +25,7 @@ extension CommandLineTests {
       #expect(result["dense_numbers"] as? Int == weights + 42)
       #expect(result["sparse_numbers"] as? Int == Int((0.1 * Double(weights)).rounded()) + 42)
       let measured = try #require(result["measured"] as? [String: [[String: Any]]])
-      for points in measured.values { #expect(points.first?["batch"] as? Int == 1) }
+      for points in measured.values { #expect(points.first?["batch"] as? Int == 8) }
       for (key, samples) in [("strong", [64, 32, 16]), ("weak", [64, 64, 64])] {
         let rows = try rows(result, key)
         #expect(rows.compactMap { $0["ranks"] as? Int } == [1, 2, 4])
