@@ -55,7 +55,7 @@ def measured(arguments, flags, method, ranks, batch):
             + ["--output", place] + flags
         )
     parallel = result.get("parallel")
-    messages = 1000 * parallel["seconds"] / result["steps"] if parallel else 0
+    messages = 1000 * parallel["seconds"] / result["steps"] if parallel else 0.0
     return result["step_ms_median"], messages
 
 

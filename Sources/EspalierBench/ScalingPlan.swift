@@ -86,7 +86,7 @@ public struct ScalingPlan: Sendable {
 
 extension ScalingPlan {
   /// Bytes of activations of a batch that is measured, at most; blocks of eight samples are measured in any case.
-  private static let activations = 768 << 20
+  private static let activations = 512 << 20
 
   /// Measures steps of the model that `plan` describes, for `seconds` each with and without all weights; one batch each in any case.
   ///

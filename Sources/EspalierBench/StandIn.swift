@@ -11,7 +11,7 @@ package struct StandIn {
   /// Weights of a dense model, connections of a sparse one, at most.
   private static let weights = 40_000_000, connections = 3_000_000
   /// Operations of a dense forward pass of a sample at most, as far as smaller images, or where all weights are there fewer channels, help.
-  private static let operations = 1_200_000_000
+  private static let operations = 600_000_000
 
   /// For a model with all weights.
   package init(dense spec: ModelSpec) { self.init(spec, sparsity: 0, connections: Self.weights) }

@@ -67,15 +67,18 @@ extension StepTimes {
         guard now + .seconds(expected) < deadline else { continue }
       }
       let share = max(.zero, deadline - now) / (batches.count - index)
-      points.append((samples, scale * (try Self.measure(model, samples: samples, time: share, context: context))))
+      let seconds = try Self.measure(
+        model, samples: samples, until: now + share, deadline: deadline, context: context)
+      points.append((samples, scale * seconds))
       points.sort { $0.samples < $1.samples }
     }
     self.init(points)
   }
 
-  /// The median step of a trainer on made-up images, after a first step that does not count.
+  /// The median step of a trainer on made-up images, after a first step that does not count unless it took all the time.
   private static func measure(
-    _ model: Model, samples: Int, time: Duration, context: ComputeContext
+    _ model: Model, samples: Int, until end: ContinuousClock.Instant, deadline: ContinuousClock.Instant,
+    context: ComputeContext
   ) throws -> Double {
     let input = model.spec.input
     let steps = max(2, min(12, imageBytes / (samples * input.count)))
@@ -85,7 +88,7 @@ extension StepTimes {
     var options = TrainingOptions(maxSteps: steps)
     options.batchSize = samples
     options.learningRate = 1e-6
-    let watch = StepWatch(steps: steps, end: ContinuousClock.now + time)
+    let watch = StepWatch(steps: steps, end: end, deadline: deadline)
     try Trainer(model: model, dataset: data, normalization: .none, options: options, context: context).run(
       observer: watch)
     return watch.median
@@ -95,20 +98,27 @@ extension StepTimes {
   private static let imageBytes = 1 << 24
 }
 
-/// Notes when steps end, and ends training after the last one or when the time is over.
+/// Notes when steps end, and ends training after the last one or at the end of its time; after a single step at the deadline alone.
 private final class StepWatch: TrainingObserver {
   private let steps: Int
-  private let end: ContinuousClock.Instant
+  private let end, deadline: ContinuousClock.Instant
   private var times: [ContinuousClock.Instant] = []
+  private let start = ContinuousClock.now
 
-  init(steps: Int, end: ContinuousClock.Instant) { (self.steps, self.end) = (steps, end) }
+  init(steps: Int, end: ContinuousClock.Instant, deadline: ContinuousClock.Instant) {
+    (self.steps, self.end, self.deadline) = (steps, end, deadline)
+  }
 
   func didStep(_ record: StepRecord, isLogged: Bool) { times.append(.now) }
 
   var wantsStop: Bool {
-    times.count == steps || times.count > 1 && (times.last.map { $0 > end } ?? false)
+    guard let last = times.last else { return false }
+    return times.count == steps || last > (times.count > 1 ? end : deadline)
   }
 
   /// Seconds from one step's end to the next.
-  var median: Double { Samples(zip(times, times.dropFirst()).map { ($1 - $0).seconds }).median }
+  var median: Double {
+    let ends = times.count > 1 ? times : [start] + times
+    return Samples(zip(ends, ends.dropFirst()).map { ($1 - $0).seconds }).median
+  }
 }

@@ -79,7 +79,8 @@ struct ScalingResult: Encodable {
     }
     func words(_ standIn: ScalingPlan.Reduction) -> String {
       guard standIn != .none else { return "" }
-      return " (on a model 1/\(standIn.width) as wide and images 1/\(standIn.side) as large, scaled by operations)"
+      let parts = [(standIn.width, "channels"), (standIn.side, "sides of images")].filter { $0.0 > 1 }
+      return " (with \(parts.map { "1/\($0) of the \($1)" }.joined(separator: " and ")), scaled by operations)"
     }
     var lines = [
       "", "several ranks, predicted: \(setting)",
