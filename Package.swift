@@ -104,7 +104,7 @@ let package = Package(
     .testTarget(
       name: "EspalierTests",
       dependencies: ["Espalier", "EspalierBaselines", "EspalierProtobuf", "EspalierTestRanks", "TestSupport"]),
-    .testTarget(name: "EspalierBenchTests", dependencies: ["EspalierBench"]),
+    .testTarget(name: "EspalierBenchTests", dependencies: ["EspalierBench", "EspalierTestRanks"]),
     // The code of the documentation, which sees what another package sees.
     .testTarget(
       name: "DocumentationTests",

@@ -65,23 +65,20 @@ struct LayerTimes {
     return measurements.values.min { (distance($0.layer), $0.layer.name) < (distance($1.layer), $1.layer.name) }
   }
 
-  /// Times a tile at its own density and at another one, about where sparse and dense meet, and takes time as linear in between.
+  /// Times a tile at its own density and at another one, and takes time as linear in between.
   private static func measure(_ tile: Tile, context: ComputeContext) throws -> Measurement {
-    let own = try step(tile.layer, context: context, withDense: true)
-    let second = tile.layer.connections * 4 <= tile.layer.size ? tile.layer.size / 2 : tile.layer.connections / 8
-    let other = try step(tile.layer.with(connections: second), context: context, withDense: false).sparse
-    let slope = max(0, (other - own.sparse) / Double(second - tile.layer.connections))
-    let perConnection = slope * tile.volume
-    let total = own.sparse * tile.connectionScale
-    let fixed = max(0, total - perConnection * Double(tile.whole.connections))
+    let dense = try step(tile.dense, context: context, withDense: true)
+    let own = tile.sparse == tile.dense ? dense.sparse : try step(tile.sparse, context: context).sparse
+    let second = try step(tile.sparse.with(connections: tile.secondConnections), context: context).sparse
+    let cost = tile.sparseCost(own: own, second: second)
     return Measurement(
-      layer: tile.whole, denseSeconds: own.dense * tile.sizeScale, fixedSeconds: fixed,
-      secondsPerConnection: (total - fixed) / Double(tile.whole.connections))
+      layer: tile.whole, denseSeconds: tile.denseCost(dense.dense), fixedSeconds: cost.fixed,
+      secondsPerConnection: cost.perConnection)
   }
 
   /// Forward and both gradients; the best of some runs, because there are few of them.
   private static func step(
-    _ layer: LayerCase, context: ComputeContext, withDense: Bool
+    _ layer: LayerCase, context: ComputeContext, withDense: Bool = false
   ) throws -> (sparse: Double, dense: Double) {
     let budget = MeasurementBudget(seconds: 0.04, repetitions: 2...20)
     let fixture = try LayerFixture(layer, context: context)
@@ -93,56 +90,5 @@ struct LayerTimes {
       dense += times.dense?.least ?? 0
     }
     return (sparse, dense)
-  }
-}
-
-/// A part of a layer that is small enough to be measured, and what one of it stands for.
-struct Tile {
-  let whole: LayerCase
-  let layer: LayerCase
-  /// Whether the whole layer would use memory in much the same way.
-  let isFaithful: Bool
-
-  /// Operations of one dense product of a tile.
-  private static let flops = 0.6e9
-  /// Weights of a tile's dense form.
-  private static let weights = 1 << 22
-
-  init(_ whole: LayerCase) {
-    self.whole = whole
-    var (outputs, inputs, height, width) = (whole.outputs, whole.inputs, whole.height, whole.width)
-    var batch = min(whole.batch, whole.geometry == nil ? 128 : 32)
-    var weights: Int { outputs * inputs * whole.taps }
-    var flops: Double { 2 * Double(weights) * Double(height * width) * Double(batch) }
-    while flops > Self.flops, max(height, width) > 8 {
-      if height >= width { height = (height + 1) / 2 } else { width = (width + 1) / 2 }
-    }
-    if whole.geometry == nil, flops > Self.flops { batch = min(batch, 32) }
-    while weights > Self.weights || flops > 2 * Self.flops, max(outputs, inputs) > 64 {
-      if outputs >= inputs { outputs = (outputs + 1) / 2 } else { inputs = (inputs + 1) / 2 }
-    }
-    let part = Double(weights) / Double(whole.size)
-    let connections = Int((Double(whole.connections) * part).rounded())
-    layer = LayerCase(
-      name: whole.name, outputs: outputs, inputs: inputs, geometry: whole.geometry, height: height, width: width,
-      batch: batch, connections: min(weights, max(1, connections)))
-    isFaithful = connections >= 64 && inputs * 4 >= whole.inputs || part == 1
-  }
-
-  /// What the whole takes in proportion to the tile, by samples and positions.
-  var volume: Double {
-    func padded(_ layer: LayerCase) -> Int { ActivationShape(samples: layer.batch, channels: 1).count }
-    return Double(padded(whole) * whole.positions) / Double(padded(layer) * layer.positions)
-  }
-  var connectionScale: Double { volume * Double(whole.connections) / Double(layer.connections) }
-  var sizeScale: Double { volume * Double(whole.size) / Double(layer.size) }
-}
-
-extension LayerCase {
-  /// The same layer with another number of connections.
-  func with(connections: Int) -> LayerCase {
-    LayerCase(
-      name: name, outputs: outputs, inputs: inputs, geometry: geometry, height: height, width: width, batch: batch,
-      connections: connections)
   }
 }

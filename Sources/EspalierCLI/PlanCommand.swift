@@ -18,6 +18,7 @@ struct PlanCommand: ParsableCommand {
   @Option(help: "How layers share the connections: erdos-renyi, erk or uniform.") var distribution: String?
   @Option(help: "Samples a step.") var batchSize: Int?
   @Option(help: "Threads.") var threads: Int?
+  @OptionGroup(title: "Several ranks") var scaling: ScalingFlags
   @Flag(help: "Print the result as one JSON object.") var json = false
   @Option(help: ArgumentHelp("Seconds for measuring.", visibility: .hidden)) var budget = 6.0
 
@@ -25,7 +26,9 @@ struct PlanCommand: ParsableCommand {
     guard budget >= 0, budget <= 600 else {
       throw EspalierError.usage("budget: \(budget) is out of range; expected 0 to 600 seconds")
     }
-    let result = try PlanResult(planning: try resolve(), seconds: budget)
+    let question = try scaling.question()
+    let result = try PlanResult(planning: try resolve(), seconds: budget, scaling: question)
+    if let plot = scaling.plot, let page = result.page { try ReportCommand.write(page, to: plot, flag: "plot") }
     if json { try Terminal.json(result) } else { try Terminal.result(result.text) }
   }
 
@@ -57,6 +60,8 @@ struct PlanResult: Encodable {
   let denseMs, sparseMs: Double
   let crossoverSparsity: RunResult.OrNull<Double>
   let layers: [Layer]
+  /// Where ranks were asked for.
+  let scaling: ScalingResult?
 
   /// What `predictedPeakBytes` adds up from.
   struct Memory: Encodable {
@@ -70,8 +75,8 @@ struct PlanResult: Encodable {
     let source: String
   }
 
-  /// Plans what `configuration` describes; measuring takes `seconds` at most.
-  init(planning configuration: RunConfiguration, seconds: Double) throws {
+  /// Plans what `configuration` describes; measuring takes some `seconds`.
+  init(planning configuration: RunConfiguration, seconds: Double, scaling: ScalingQuestion? = nil) throws {
     let process = ProcessMemory.residentBytes
     let description = try DatasetCatalog.plannable(configuration.dataset, directory: configuration.dataDir)
     let context = try ComputeContext(threads: configuration.threads)
@@ -83,11 +88,18 @@ struct PlanResult: Encodable {
       spec: spec, sparsity: configuration.startSparsity, distribution: configuration.distribution.distribution,
       batchSize: configuration.batchSize, testSamples: description.testCount,
       dataBytes: description.bytesInMemory + loaderBytes, processBytes: process)
-    let plan = try ModelPlan(request, context: context, seconds: seconds)
-    self.init(plan, configuration: configuration, context: context)
+    // Layers, sparse steps and dense steps, each their part.
+    let plan = try ModelPlan(request, context: context, seconds: scaling == nil ? seconds : 0.3 * seconds)
+    let onRanks = try scaling.map {
+      try ScalingPlan(plan, link: $0.link, ranks: $0.ranks, context: context, seconds: 0.3 * seconds)
+    }
+    self.init(plan, scaling: onRanks, configuration: configuration, context: context)
   }
 
-  private init(_ plan: ModelPlan, configuration: RunConfiguration, context: ComputeContext) {
+  private init(
+    _ plan: ModelPlan, scaling: ScalingPlan?, configuration: RunConfiguration, context: ComputeContext
+  ) {
+    self.scaling = scaling.map(ScalingResult.init)
     let spec = plan.request.spec
     model = configuration.model
     dataset = configuration.dataset
@@ -117,6 +129,13 @@ struct PlanResult: Encodable {
     }
   }
 
+  /// Plots of the ranks' steps; nil where no ranks were asked for.
+  var page: String? { scaling?.page(title: "\(model) on several ranks: predicted", note: setting) }
+
+  private var setting: String {
+    "\(model) on \(dataset), \(distribution), \(100 * sparsity) % sparse, batch \(batchSize), threads \(threads), \(cpu), \(isa)"
+  }
+
   /// For people.
   var text: String {
     func mebibytes(_ bytes: Int) -> String { String(format: "%.1f MiB", Double(bytes) / 1_048_576) }
@@ -125,7 +144,7 @@ struct PlanResult: Encodable {
       crossoverSparsity.value.map { String(format: "from %.0f %% sparsity on", 100 * $0) }
       ?? "at no sparsity up to 99 %"
     let head = """
-      \(model) on \(dataset), \(distribution), \(100 * sparsity) % sparse, batch \(batchSize), threads \(threads), \(cpu), \(isa)
+      \(setting)
       parameters      \(parameters), of which \(sparsifiableWeights) can be sparse
       connections     \(nnz)
       forward         \(megaflops(sparseForwardFlops)) a sample, dense \(megaflops(denseForwardFlops))
@@ -142,6 +161,6 @@ struct PlanResult: Encodable {
           format: "%7d%8d%10d%9d%9.4f%10.3f%10.3f", $0.inputs, $0.outputs, $0.positions, $0.nnz, $0.density, $0.denseMs,
           $0.sparseMs) + "  \($0.source)"
     }
-    return head + ([heading] + lines).joined(separator: "\n")
+    return head + ([heading] + lines + (scaling?.lines ?? [])).joined(separator: "\n")
   }
 }

@@ -19,25 +19,29 @@ struct ReportCommand: ParsableCommand {
   func run() throws {
     let report = Report(runs: try runs.map { try RunRecord(folder: $0) })
     let path = output ?? (runs.count == 1 ? runs[0] + "/report.html" : "report.html")
-    try Self.write(report, to: path, hint: "; choose another --output")
+    try Self.write(report.html, to: path, flag: "output")
     if json { try Terminal.json(Result(report: path, runs: runs)) } else { try Terminal.result(path) }
   }
 
   /// Writes the page of a run that has its result, into its folder. A page that cannot be made makes no run fail.
   static func writeIfPossible(ofRun folder: String) {
     do {
-      try write(Report(runs: [RunRecord(folder: folder)]), to: folder + "/report.html")
+      try write(Report(runs: [RunRecord(folder: folder)]).html, to: folder + "/report.html")
     } catch {
       Terminal.note("espalier: warning: no report: \((error as? EspalierError)?.message ?? error.reason)")
     }
   }
 
-  /// Writes the page in place of what is there, at once.
-  private static func write(_ report: Report, to path: String, hint: String = "") throws {
+  /// Writes a page in place of what is there, at once.
+  ///
+  /// - Parameter flag: that names another path.
+  /// - Throws: `EspalierError.write`.
+  static func write(_ page: String, to path: String, flag: String? = nil) throws {
     do {
-      try Data(report.html.utf8).write(to: URL(fileURLWithPath: path), options: .atomic)
+      try Data(page.utf8).write(to: URL(fileURLWithPath: path), options: .atomic)
     } catch {
-      throw EspalierError.write("\(path): cannot write: \(error.reason)\(hint)")
+      throw EspalierError.write(
+        "\(path): cannot write: \(error.reason)\(flag.map { "; choose another --\($0)" } ?? "")")
     }
   }
 }

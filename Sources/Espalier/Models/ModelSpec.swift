@@ -46,6 +46,16 @@ public struct ModelSpec: Sendable, Hashable {
   /// Weights of the dense form, biases and norm parameters.
   public var parameters: Int { sparsifiableWeights + denseParameters }
 
+  /// Channels of each batch norm, in order.
+  package var batchNormChannels: [Int] {
+    var channels: [Int] = []
+    // The layers fit together: they have been made into this description.
+    try? layers.visit(input: input) { layer, size in
+      if case .batchNorm = layer { channels.append(size.channels) }
+    }
+    return channels
+  }
+
   /// Forward floating-point operations a sample of the weight layers, with these numbers of connections.
   public func forwardFlops(connections: [Int]) -> Int {
     zip(weightLayers, connections).reduce(0) { $0 + $1.0.forwardFlops(connections: $1.1) }

@@ -23,8 +23,13 @@ package struct LineChart {
   let series: [Series]
   /// Higher points are drawn at this height.
   let limit: Double
+  /// Of both axes.
+  let scale: Axis.Scale
 
-  package init(title: String, xLabel: String, series: [Series], limit: Double = .infinity) {
+  package init(
+    title: String, xLabel: String, series: [Series], limit: Double = .infinity, scale: Axis.Scale = .linear
+  ) {
+    self.scale = scale
     self.title = title
     self.xLabel = xLabel
     self.series = series
@@ -37,8 +42,8 @@ package struct LineChart {
   /// A figure with the title as its caption; empty where there is nothing to draw.
   package var html: String {
     let points = series.flatMap(\.points).filter { $0.x.isFinite && $0.y.isFinite }
-    guard let x = Axis(points.map(\.x), length: Self.plane.width),
-      let y = Axis(points.map { min($0.y, limit) }, length: Self.plane.height)
+    guard let x = Axis(points.map(\.x), scale: scale, length: Self.plane.width),
+      let y = Axis(points.map { min($0.y, limit) }, scale: scale, length: Self.plane.height)
     else { return "" }
     let isCut = points.contains { $0.y > limit }
     let title = self.title + (isCut ? String(format: " (cut off at %.3g)", limit) : "")

@@ -1,9 +1,9 @@
 /// The frame of a report: one file, no script, no request to any network, light or dark as the reader's system is.
-enum Page {
+package enum Page {
   /// Colours that series go through.
   static let colors = 8
 
-  static func html(title: String, body: String) -> String {
+  package static func html(title: String, body: String) -> String {
     """
     <!DOCTYPE html>
     <html lang="en"><head><meta charset="utf-8">
@@ -16,6 +16,12 @@ enum Page {
     \(body)</main></body></html>
 
     """
+  }
+
+  /// Names of series beside their colours.
+  package static func legend(_ names: [String]) -> String {
+    let entries = names.enumerated().map { "<li class=\"c\($0 % colors)\"><span>\($1.escaped)</span></li>" }
+    return "<ul class=\"legend\">\(entries.joined())</ul>\n"
   }
 
   private static var style: String {

@@ -68,7 +68,7 @@ extension String {
   var textWidth: Double { 6.7 * Double(count) }
 
   /// With the characters that HTML takes as its own replaced.
-  var escaped: String {
+  package var escaped: String {
     replacing("&", with: "&amp;").replacing("<", with: "&lt;").replacing(">", with: "&gt;")
       .replacing("\"", with: "&quot;")
   }

@@ -16,7 +16,9 @@ public struct Report {
   /// The page.
   public var html: String {
     let title = runs.count == 1 ? runs[0].name : "\(runs.count) runs of Espalier"
-    return Page.html(title: title, body: warning + legend + summary + curves + phases + topology + structure + settings)
+    return Page.html(
+      title: title,
+      body: warning + Page.legend(runs.map(\.name)) + summary + curves + phases + topology + structure + settings)
   }
 
   /// Readers must not take made-up images for a result.
@@ -25,11 +27,6 @@ public struct Report {
     guard !synthetic.isEmpty else { return "" }
     let names = synthetic.map(\.name.escaped).joined(separator: ", ")
     return "<p class=\"warning\">On made-up (synthetic) data, whose accuracy means nothing: \(names)</p>\n"
-  }
-
-  private var legend: String {
-    let entries = runs.enumerated().map { "<li class=\"c\($0 % Page.colors)\"><span>\($1.name.escaped)</span></li>" }
-    return "<ul class=\"legend\">\(entries.joined())</ul>\n"
   }
 
   private var summary: String {
