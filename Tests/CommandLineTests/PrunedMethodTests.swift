@@ -10,7 +10,8 @@ extension CommandLineTests {
       + ["--log-every", "1", "--threads", "1"]
 
     private static let sizes = [784 * 24, 24 * 16, 160]
-    private static let budget = Int((0.1 * Double(sizes.reduce(0, +))).rounded())
+    private static let size = sizes.reduce(0, +)
+    private static let budget = Int((0.1 * Double(size)).rounded())
 
     /// Steps, by method: lottery tickets' are those of all rounds.
     private static func arguments(_ method: String) -> [String] {
@@ -49,7 +50,7 @@ extension CommandLineTests {
       #expect(try evaluated.json()["test_accuracy"] as? Double == run.result["test_accuracy"] as? Double)
     }
 
-    @Test(arguments: ["snip", "grasp", "synflow", "magnitude", "gradual", "lottery", "snfs-dense"])
+    @Test(arguments: ["snip", "grasp", "synflow", "magnitude", "gradual", "lottery", "snfs-dense", "granet"])
     func goesOnAsIfItHadNeverStopped(_ method: String) throws {
       let place = try IDXFolder()
       let arguments = Self.arguments(method) + ["--checkpoint-every", "9"]
@@ -64,13 +65,33 @@ extension CommandLineTests {
       #expect(resumed.status == 0, "\(resumed.error)")
       let result = try resumed.json()
       #expect(result["weights_sha256"] as? String == whole.hash && whole.hash != nil)
-      for name in ["nnz", "updates", "train_flops_per_sample", "test_loss", "start_flops"] {
+      for name in ["nnz", "updates", "train_flops_per_sample", "test_loss", "start_flops", "peak_weight_state_bytes"] {
         #expect(result[name] as? Double == whole.result[name] as? Double, "\(name)")
       }
       let text = try String(contentsOfFile: folder + "/topology.jsonl", encoding: .utf8)
       #expect(try text.split(separator: "\n").count == whole.lines("topology.jsonl").count)
       let verified = try RunProgram.espalier(["resume", folder, "--verify"])
       #expect(verified.status == 0 && verified.text.hasPrefix("equal"), "\(verified.error)")
+    }
+
+    /// GraNet begins with half of all weights, a dense method with all of them.
+    @Test func theMostThatTheWeightsTookIsTold() throws {
+      let place = try IDXFolder()
+      func bytes(_ method: String) throws -> (end: Int, peak: Int, summary: String) {
+        let run = try TrainedRun(Self.arguments(method), output: place.path)
+        let summary = try RunProgram.espalier(["resume", run.folder]).text
+        return (
+          try #require(run.result["weight_state_bytes"] as? Int),
+          try #require(run.result["peak_weight_state_bytes"] as? Int), summary
+        )
+      }
+      let (fixed, pruned, dense) = (try bytes("static"), try bytes("granet"), try bytes("gradual"))
+      #expect(fixed.end == fixed.peak && fixed.peak >= 28 * Self.budget && !fixed.summary.contains("MiB at most"))
+      let lines = 2 * 8 * (784 + 24 + 24 + 16 + 16 + 10 + 6)
+      #expect(pruned.peak >= 28 * Self.size / 2 && pruned.peak <= 28 * (Self.size / 2 + 1) + lines)
+      #expect(pruned.end == fixed.end && pruned.summary.contains(" MiB at most\n"))
+      let mask = 8 * (24 * 13 + 16 + 10)
+      #expect(dense.end == 12 * Self.size + mask && dense.peak == dense.end)
     }
 
     /// The log's first line is about the choice of connections, so the signal comes while that lasts, or soon after.

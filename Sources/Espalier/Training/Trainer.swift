@@ -118,7 +118,7 @@ public final class Trainer {
       trainFlopsPerSample: flops.perSample, explorationRate: explorationRate, updates: progress.updates,
       phases: TrainingPhase.allCases.map {
         PhaseRecord(name: $0.name, seconds: phases.seconds[$0.rawValue], peakBytes: phases.peakBytes[$0.rawValue])
-      }, ranks: rankRecord)
+      }, peakWeightStateBytes: progress.peakWeightStateBytes ?? model.weightStateBytes, ranks: rankRecord)
   }
 
   private var samplesPerStep: Int { options.batchSize * options.accumulate }
@@ -146,6 +146,7 @@ public final class Trainer {
       let (loss, update) = try self.step(step, from: &batches)
       clock.record(ContinuousClock.now - started, isUpdate: update != nil)
       progress.step += 1
+      progress.peakWeightStateBytes = max(progress.peakWeightStateBytes ?? 0, model.weightStateBytes)
       progress.epochLoss += loss.mean
       try report(step, loss: loss, update: update, to: observer)
       guard !stops(observer) else { return }

@@ -190,6 +190,8 @@ public struct TrainingResult: Sendable {
   public let updates: Int
   /// Where the time of the steps went, in the order of a step.
   public let phases: [PhaseRecord]
+  /// The most that the weights and their state took after any step (`Model.weightStateBytes`).
+  public let peakWeightStateBytes: Int
   /// What ranks that trained together sent each other; nil for a process alone.
   public let ranks: RankRecord?
 
