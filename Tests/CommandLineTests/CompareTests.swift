@@ -214,7 +214,7 @@ extension CommandLineTests {
       let output = try IDXFolder()
       let program = Process()
       let log = output.path + "/said.txt"
-      FileManager.default.createFile(atPath: log, contents: nil)
+      try "".write(toFile: log, atomically: true, encoding: .utf8)
       let said = { (try? String(contentsOfFile: log, encoding: .utf8)) ?? "" }
       program.executableURL = URL(fileURLWithPath: try KilledRun.path())
       program.arguments =
@@ -225,7 +225,8 @@ extension CommandLineTests {
       let runs = { (FileManager.default.subpaths(atPath: output.path) ?? []).filter { $0.hasSuffix("/metrics.jsonl") } }
       let line =
         #/\[0\/4\] static 0\.9 seed 1: step \d+\/100000; static 0\.9 seed 2: step \d+\/100000; some \d+:\d\d:\d\d left\n/#
-      while program.isRunning, said().firstMatch(of: line) == nil { usleep(50_000) }
+      for _ in 0..<1200 where program.isRunning && said().firstMatch(of: line) == nil { usleep(50_000) }
+      #expect(said().firstMatch(of: line) != nil, "\(said())")
       program.terminate()
       program.waitUntilExit()
       #expect(program.terminationReason == .exit && program.terminationStatus == 75)

@@ -50,6 +50,62 @@ extension CommandLineTests {
       #expect(try evaluated.json()["test_accuracy"] as? Double == run.result["test_accuracy"] as? Double)
     }
 
+    /// What lives, not what is stored.
+    @Test(arguments: ["gradual", "lottery", "snfs-dense"]) func deadWeightsAreNotCounted(_ method: String) throws {
+      let place = try IDXFolder()
+      let run = try TrainedRun(Self.arguments(method), output: place.path)
+      let input = try place.writeArray([Float](repeating: 0.5, count: 2 * 784), shape: [2, 1, 28, 28])
+      let output = place.path + "/out"
+      for arguments in [
+        ["eval", run.folder], ["export", run.folder, "--format", "safetensors", "--output", output + ".safetensors"],
+        ["predict", run.folder, "--input", input, "--output", output + ".npy"],
+        ["inspect", run.folder], ["inspect", run.folder + "/checkpoints/step-00000040"],
+      ] {
+        let program = try RunProgram.espalier(arguments + ["--json"])
+        try #require(program.status == 0, "\(arguments): \(program.error)")
+        #expect(try program.json()["nnz"] as? Int == Self.budget, "\(arguments)")
+      }
+      let exported = try RunProgram.espalier(["export", run.folder, "--format", "npz", "--output", output])
+      let zeros = Self.size - Self.budget
+      #expect(
+        exported.text == "\(Self.budget) weights of mlp in \(output), and \(zeros) zeros for those that were pruned\n")
+      let inspected = try RunProgram.espalier(["inspect", run.folder]).text
+      #expect(inspected.contains("\n\(Self.budget) live weights, density 0.1000"), "\(inspected)")
+      let layers = try #require(run.result["layers"] as? [[String: Any]])
+      for layer in layers { #expect(inspected.contains(", \(try #require(layer["nnz"] as? Int)) live")) }
+    }
+
+    /// Denser networks than the one that was asked for are no candidates, however good: here the first epoch's is.
+    @Test func theBestCheckpointIsPruned() throws {
+      let place = try IDXFolder()
+      let run = try TrainedRun(
+        Self.arguments("gradual") + ["--validation", "0.2", "--checkpoint-every", "1000", "--batch-size", "4096"]
+          + ["--max-steps", "24", "--sparsity", "0.99", "--keep", "1"], output: place.path)
+      let best = try #require(run.result["best"] as? [String: Any])
+      let checkpoint = run.folder + "/" + (try #require(best["checkpoint"] as? String))
+      let evaluated = try RunProgram.espalier(["eval", checkpoint, "--json"])
+      let nnz = try #require(run.result["nnz"] as? Int)
+      #expect(try evaluated.json()["nnz"] as? Int == nnz, "\(evaluated.error)")
+      let history = try #require(run.result["history"] as? [[String: Any]])
+      let accuracies = history.compactMap { $0["validation_accuracy"] as? Double }
+      #expect(history.compactMap { ($0["nnz"] as? Int).map { $0 == nnz } } == [false, true, true])
+      #expect(accuracies[0] > max(accuracies[1], accuracies[2]) && best["epoch"] as? Int != 1)
+    }
+
+    @Test(arguments: ["gradual", "lottery", "granet"]) func anEndBeforeThePruningIsWarnedOf(_ method: String) throws {
+      let place = try IDXFolder()
+      let arguments = Self.tiny + ["--method", method, "--epochs", "40", "--max-steps", "9"]
+      let warning = "espalier: warning: method \(method) prunes to sparsity 0.9 by step "
+      let run = try TrainedRun(arguments, output: place.path)
+      #expect(run.program.error.hasPrefix(warning), "\(run.program.error)")
+      #expect((run.result["nnz"] as? Int ?? 0) > Self.budget)
+      let rest = arguments.filter { $0 != "--method" && $0 != method }
+      let compared = try RunProgram.espalier(["compare", "--output", place.path, "--methods", method] + rest)
+      #expect(compared.error.contains("espalier: warning: \(method) 0.9: method \(method) prunes"), "\(compared.error)")
+      let whole = try TrainedRun(Self.arguments(method), output: place.path)
+      #expect(!whole.program.error.contains("warning"))
+    }
+
     @Test(arguments: ["snip", "grasp", "synflow", "magnitude", "gradual", "lottery", "snfs-dense", "granet"])
     func goesOnAsIfItHadNeverStopped(_ method: String) throws {
       let place = try IDXFolder()

@@ -190,7 +190,8 @@ public final class Trainer {
     soundStep = progress.step
     let steps = progress.step - epoch * timetable.stepsPerEpoch
     let record = EpochRecord(
-      epoch: epoch + 1, trainLoss: progress.epochLoss / Double(max(1, steps)), test: test, validation: validation)
+      epoch: epoch + 1, trainLoss: progress.epochLoss / Double(max(1, steps)), test: test, validation: validation,
+      nnz: model.connectionCounts.reduce(0, +))
     progress.history.append(record)
     progress.epochLoss = 0
     try observer.didFinishEpoch(record)

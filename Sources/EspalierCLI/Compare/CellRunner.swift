@@ -107,7 +107,7 @@ struct CellRunner {
     return .failed(EspalierError(kind, cell.lastWords.replacing("espalier: error: ", with: "")))
   }
 
-  /// A signal from the keyboard reaches runs, too, and one of them may be the first to heed it.
+  /// Somebody stopped the run, unless the whole comparison was asked to stop at the same moment.
   private func stopped(_ cell: ComparisonCell) -> ComparisonStopped {
     ComparisonStopped(reason: stop.reason ?? "the run \(cell.name) was stopped")
   }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Espalier
 import EspalierCore
+import EspalierData
 import Foundation
 
 struct CompareCommand: ParsableCommand {
@@ -47,6 +48,7 @@ struct CompareCommand: ParsableCommand {
     let missing = grid.cells.filter { outcomes[$0.folder] == nil }
     Terminal.note("\(grid.cells.count) runs in \(grid.folder), \(missing.count) to go")
     Self.warnOfOtherVersions(grid.cells)
+    try warnOfLatePruning(grid)
     var failed: [(cell: ComparisonCell, error: EspalierError)] = []
     let runner = CellRunner(
       jobs: jobs == 0 ? nil : jobs, threads: grid.cells[0].configuration.threads, stop: stop,
@@ -86,6 +88,17 @@ struct CompareCommand: ParsableCommand {
     Terminal.note(
       "espalier: warning: not all results there are of this program's commit \(buildCommit): \(words); to have all of one version choose another --output"
     )
+  }
+
+  /// Methods that come to their sparsity only after the end of their runs.
+  private func warnOfLatePruning(_ grid: ComparisonGrid) throws {
+    let dataset = flags.dataset ?? RunConfiguration().dataset
+    let samples = try DatasetCatalog.description(of: dataset, directory: flags.dataDir).trainCount
+    for row in grid.rows {
+      if let words = try row.cells.first?.configuration.prunesTooLate(samples: samples) {
+        Terminal.note("espalier: warning: \(row.method) \(row.sparsity): \(words)")
+      }
+    }
   }
 
   private func grid() throws -> ComparisonGrid {

@@ -1,5 +1,6 @@
 import EspalierCore
 import EspalierTopology
+import Foundation
 
 /// The numbers of a run that the model does not hold, in one file: the optimizer's state of each parameter, the connections that
 /// each sparse layer ever had, Top-KAST's weights that are not used, which weights of a dense layer live, and what a method with dense
@@ -66,9 +67,7 @@ enum TrainingTensors {
       }
     }
     for parameter in trainer.model.denseWeights {
-      guard let words = parameter.mask?.words else { continue }
-      try file.expect("mask." + parameter.name, shape: [words.count], types: [.uint64])
-      try file.read("mask." + parameter.name, into: UnsafeMutableRawBufferPointer(words.buffer))
+      if let mask = parameter.mask { try read(mask, of: parameter.name, from: file) }
     }
     for (name, values) in trainer.denseMethod?.tensors ?? [] {
       try file.expect("method." + name, shape: [values.count], types: [.float32])
@@ -95,6 +94,49 @@ enum TrainingTensors {
   /// The connections that a layer ever had; nil where counting them was given up.
   private static func explored(by matrix: SparseMatrix, in file: SafetensorsFile) throws -> SparseStructure? {
     try structure("explored." + matrix.name, in: file, site: matrix.site, meter: matrix.meter)
+  }
+}
+
+// MARK: Masks
+
+extension TrainingTensors {
+  private static func read(_ mask: ConnectionMask, of name: String, from file: SafetensorsFile) throws {
+    try file.expect("mask." + name, shape: [mask.words.count], types: [.uint64])
+    try file.read("mask." + name, into: UnsafeMutableRawBufferPointer(mask.words.buffer))
+  }
+
+  /// Gives a model with dense weights the masks that a run's checkpoint has; does nothing where it has none.
+  ///
+  /// - Throws: `EspalierError.input` where one does not fit.
+  static func readMasks(into model: Model, from folder: String, meter: AllocationMeter) throws {
+    guard let file = try file(in: folder) else { return }
+    for (parameter, layer) in zip(model.denseWeights, model.spec.weightLayers)
+    where file.entry(named: "mask." + parameter.name) != nil {
+      let (rows, columns) = (layer.shape.rows, layer.shape.columns)
+      let mask = ConnectionMask(
+        rows: rows, columns: columns, site: layer.site(connections: rows * columns), meter: meter)
+      try read(mask, of: parameter.name, from: file)
+      parameter.mask = mask
+    }
+  }
+
+  /// Live weights of each tensor that a run's checkpoint has a mask of, by the tensor's name.
+  static func liveWeights(in folder: String) throws -> [String: Int] {
+    guard let file = try file(in: folder) else { return [:] }
+    var counts: [String: Int] = [:]
+    for name in file.names where name.hasPrefix("mask.") {
+      guard let entry = file.entry(named: name), entry.type == .uint64 else { continue }
+      var words = [UInt64](repeating: 0, count: entry.byteRange.count / 8)
+      try words.withUnsafeMutableBytes { try file.read(name, into: $0) }
+      counts[String(name.dropFirst(5))] = words.reduce(0) { $0 + $1.nonzeroBitCount }
+    }
+    return counts
+  }
+
+  /// nil where there is none, as beside weights that are no run's.
+  private static func file(in folder: String) throws -> SafetensorsFile? {
+    let path = folder + "/" + fileName
+    return FileManager.default.fileExists(atPath: path) ? try SafetensorsFile(path: path) : nil
   }
 }
 
