@@ -166,6 +166,8 @@ struct NoObserver: TrainingObserver {}
 public struct PhaseRecord: Sendable, Codable, Hashable {
   /// `TrainingPhase.name`.
   public let name: String
+  /// Nil for a phase that only other versions know.
+  public var phase: TrainingPhase? { TrainingPhase.allCases.first { $0.name == name } }
   /// Wall time, over all steps.
   public let seconds: Double
   /// Weights and their state, and activations in use, at most.

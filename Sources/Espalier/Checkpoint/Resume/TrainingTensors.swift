@@ -11,8 +11,14 @@ enum TrainingTensors {
   /// Names as `optimizer.features.0.weight.momentum_buffer`, `topology.features.0.weight.0`, `explored.features.0.crow_indices` (U64), `.col_indices` (U32).
   static func write(_ trainer: Trainer, in folder: String) throws {
     var entries: [SafetensorsWriter.Entry] = []
+    let stateNames = trainer.optimizer.stateNames
     for parameter in trainer.model.trained {
-      for (name, state) in zip(trainer.optimizer.stateNames, parameter.optimizerState) {
+      guard trainer.progress.optimizerSteps == 0 || parameter.optimizerState.count == stateNames.count else {
+        throw EspalierError.usage(
+          "\(type(of: trainer.optimizer)): has \(parameter.optimizerState.count) buffers of \(parameter.name)'s state, and its state names are \(stateNames); expected one each"
+        )
+      }
+      for (name, state) in zip(stateNames, parameter.optimizerState) {
         entries.append(
           .init(name: "optimizer.\(parameter.name).\(name)", type: .float32, shape: [parameter.count]) {
             try $0(UnsafeRawBufferPointer(state.buffer))
@@ -56,6 +62,7 @@ enum TrainingTensors {
     for parameter in trainer.model.sparseParameters {
       parameter.backward = try backwardSet(of: parameter, in: file, context: trainer.context)
     }
+    try checkOptimizer(trainer, against: file)
     if trainer.progress.optimizerSteps > 0 {
       for parameter in trainer.model.trained {
         trainer.optimizer.prepare(parameter)
@@ -77,6 +84,21 @@ enum TrainingTensors {
     for parameter in trainer.model.sparseParameters { try readTopologyState(of: parameter, from: file) }
     topology.exploration = try trainer.model.sparseParameters.map { parameter in
       ExplorationTracker(parameter.matrix, explored: try explored(by: parameter.matrix, in: file))
+    }
+  }
+
+  /// - Throws: `EspalierError.input` where the file holds another optimizer's state than the trainer's.
+  private static func checkOptimizer(_ trainer: Trainer, against file: SafetensorsFile) throws {
+    guard let parameter = trainer.model.trained.first, trainer.progress.optimizerSteps > 0 else { return }
+    let (prefix, backward) = ("optimizer.\(parameter.name).", "optimizer.\(parameter.name).backward.")
+    let own = file.names.filter { $0.hasPrefix(prefix) && !$0.hasPrefix(backward) }
+    let (stored, expected) = (
+      own.map { String($0.dropFirst(prefix.count)) }.sorted(), trainer.optimizer.stateNames.sorted()
+    )
+    guard stored == expected else {
+      throw EspalierError.input(
+        "\(file.path): holds the state \(stored) of another optimizer, \(type(of: trainer.optimizer)) has \(expected); go on with the one that the run began with"
+      )
     }
   }
 
