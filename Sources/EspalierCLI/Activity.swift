@@ -28,6 +28,8 @@ enum Activity {
 
 /// A line of progress: on a terminal one that is redrawn, elsewhere a plain one every few seconds.
 final class ProgressLine {
+  /// Time between lines elsewhere than on a terminal.
+  var interval = Duration.seconds(5)
   private let isTerminal = Terminal.errorIsTerminal
   private var lastShown: ContinuousClock.Instant?
   private var isOpen = false
@@ -38,7 +40,7 @@ final class ProgressLine {
   /// Whether the last one was long enough ago.
   var isDue: Bool {
     guard let lastShown else { return true }
-    return ContinuousClock.now - lastShown >= (isTerminal ? .milliseconds(200) : .seconds(5))
+    return ContinuousClock.now - lastShown >= (isTerminal ? .milliseconds(200) : interval)
   }
 
   /// Shows a line where one is due.

@@ -48,8 +48,8 @@ struct EspalierCommand: ParsableCommand {
       )
       // The other ranks leave it to the first one to say so.
       Launch.exit(Launch.current.rank > 0 ? 0 : InterruptedRun.exitCode)
-    case is ComparisonStopped:
-      Terminal.note("espalier: stopped; the same command goes on")
+    case let stopped as ComparisonStopped:
+      Terminal.note("espalier: stopped: \(stopped.reason); the same command goes on")
       Launch.exit(75)
     default: leave(error)
     }

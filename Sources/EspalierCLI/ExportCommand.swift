@@ -56,7 +56,10 @@ struct ExportCommand: ParsableCommand {
       checkpoint: place, model: model.spec.name, format: format.rawValue, output: output, maskedDense: maskedDense,
       sparseInitializers: sparseInitializers, nnz: model.connectionCounts.reduce(0, +), lostZeros: lost)
     guard !json else { return try Terminal.json(result) }
-    try Terminal.result("\(result.nnz) weights of \(result.model) in \(output)")
+    let stored = model.spec.sparsifiableWeights
+    let zeros =
+      checkpoint.isSparse || result.nnz == stored ? "" : ", and \(stored - result.nnz) zeros for those that were pruned"
+    try Terminal.result("\(result.nnz) weights of \(result.model) in \(output)\(zeros)")
   }
 
   /// Makes the folders that the output is to lie in.

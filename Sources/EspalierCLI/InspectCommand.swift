@@ -24,7 +24,7 @@ private struct Contents: Encodable {
   /// Of a checkpoint; other files may name a model too.
   let model: String?
   let step: Int?
-  /// Of the layers in CSR.
+  /// Of the layers in CSR, and of dense ones that a run has pruned.
   let nnz: Int
   let density: RunResult.OrNull<Double>
   let layers: [WeightsSummary.Layer]
@@ -37,7 +37,9 @@ private struct Contents: Encodable {
     model = metadata["model"]
     step = metadata["step"].flatMap { Int($0) }
     nnz = summary.connections
-    let sizes = summary.layers.map { Double($0.outputs) * Double($0.inputs ?? 0) }
+    let sizes =
+      summary.layers.map { Double($0.outputs) * Double($0.inputs ?? 0) }
+      + summary.tensors.filter { $0.live != nil }.map { Double($0.shape.reduce(1, *)) }
     let size = sizes.contains(0) ? 0 : sizes.reduce(0, +)
     density = RunResult.OrNull(value: size > 0 ? Double(nnz) / size : nil)
     (layers, tensors) = (summary.layers, summary.tensors)
@@ -65,8 +67,13 @@ private struct Contents: Encodable {
     if !tensors.isEmpty {
       lines.append(Self.cell("tensor", width) + "type       bytes  shape")
       lines += tensors.map {
-        Self.cell(Self.oneLine($0.name), width) + Self.cell($0.type, 5) + Self.right($0.bytes, 11) + "  \($0.shape)"
+        Self.cell(Self.oneLine($0.name), width) + Self.cell($0.type.rawValue, 5) + Self.right($0.bytes, 11)
+          + "  \($0.shape)"
+          + ($0.live.map { ", \($0) live" } ?? "")
       }
+    }
+    if layers.isEmpty, let density = density.value {
+      lines.append(String(format: "%d live weights, density %.5f; the others are stored as zeros", nnz, density))
     }
     return lines.joined(separator: "\n")
   }

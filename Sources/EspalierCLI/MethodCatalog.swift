@@ -88,6 +88,24 @@ extension RunConfiguration {
 }
 
 extension RunConfiguration {
+  /// What is to be said of a run that ends before its method has pruned to the sparsity; nil for all others.
+  ///
+  /// - Parameter samples: of the training set.
+  func prunesTooLate(samples: Int) throws -> String? {
+    let timetable = try TrainingTimetable(trainingOptions, trainingSamples: samples)
+    let schedule = try timetable.updates(interval: updateEvery, until: updateUntil, alpha: alpha)
+    let steps: Int
+    switch method {
+    case .gradual: steps = schedule.end
+    case .lottery: steps = ((rounds ?? 5) - 1) * timetable.horizon + 1
+    case .granet where startSparsity < sparsity: steps = schedule.lastUpdate + 1
+    default: return nil
+    }
+    guard sparsity > 0, timetable.steps < steps else { return nil }
+    return
+      "method \(method.rawValue) prunes to sparsity \(sparsity) by step \(steps), the run ends after \(timetable.steps): its network will be denser; raise --max-steps, or leave --epochs out"
+  }
+
   /// What prunes a dense model; nil where nothing does.
   ///
   /// - Parameter isResumed: the model's weights are a checkpoint's.

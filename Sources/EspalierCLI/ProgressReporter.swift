@@ -76,9 +76,25 @@ final class ProgressReporter: TrainingObserver {
     try? folder.appendLog(text)
   }
 
-  private static func clock(_ seconds: Double) -> String {
+  static func clock(_ seconds: Double) -> String {
     let whole = Int(seconds.rounded())
     return String(format: "%d:%02d:%02d", whole / 3600, whole / 60 % 60, whole % 60)
+  }
+}
+
+/// Where a run is, as its progress says.
+struct RunPosition {
+  let step, steps: Int
+  let secondsLeft: Double
+
+  /// nil for a line that `ProgressReporter` did not write of a step.
+  init?(line: Substring) {
+    guard let match = line.firstMatch(of: #/ step (\d+)/(\d+) .* ETA (\d+):(\d\d):(\d\d) /#),
+      let step = Int(match.1), let steps = Int(match.2), let hours = Int(match.3), let minutes = Int(match.4),
+      let seconds = Int(match.5)
+    else { return nil }
+    (self.step, self.steps) = (step, steps)
+    secondsLeft = Double(hours * 3600 + minutes * 60 + seconds)
   }
 }
 

@@ -20,7 +20,10 @@ struct RunResult: Codable {
   let updateMsMedian: OrNull<Double>
   /// Of writing checkpoints, in the process that ended the run; nil in results of before there was this field.
   let checkpointSeconds: Double?
+  /// The state of the weights is that at the end.
   let peakRssBytes, largestWeightBufferBytes, weightStateBytes: Int
+  /// After any step; absent in results of earlier versions.
+  let peakWeightStateBytes: Int?
   let peakWeightBytes, peakActivationBytes: Int
   let nnz, sparsifiableWeights, denseParameters, parameters: Int
   let layers: [Layer]
@@ -71,7 +74,8 @@ struct RunResult: Codable {
     case model, dataset, method, guide, synthetic, sparsity, seed, threads, epochs, steps, batchSize
     case testAccuracy, testLoss, testTop5Accuracy, validationAccuracy, validationLoss, best, history
     case trainSeconds, stepMsMedian, updateMsMedian, imagesPerSecond, checkpointSeconds
-    case peakRssBytes, largestWeightBufferBytes, weightStateBytes, peakWeightBytes, peakActivationBytes
+    case peakRssBytes, largestWeightBufferBytes, weightStateBytes, peakWeightStateBytes
+    case peakWeightBytes, peakActivationBytes
     case nnz, sparsifiableWeights, denseParameters, parameters, layers
     case trainFlopsPerSample, denseTrainFlopsPerSample, startSeconds, startFlops, explorationRate, updates, phases,
       parallel, instructionSet
@@ -111,6 +115,7 @@ struct RunResult: Codable {
     peakWeightBytes = reading.peakWeightBytes
     peakActivationBytes = reading.peakActivationBytes
     weightStateBytes = model.weightStateBytes
+    peakWeightStateBytes = result.peakWeightStateBytes
     let spec = model.spec
     sparsifiableWeights = spec.sparsifiableWeights
     denseParameters = spec.denseParameters
@@ -141,6 +146,9 @@ struct RunResult: Codable {
     return shares.isEmpty ? "not counted by phase" : shares.joined(separator: ", ")
   }
 
+  /// Where it is not that at the end.
+  private var peakState: Int? { peakWeightStateBytes.flatMap { $0 > weightStateBytes ? $0 : nil } }
+
   /// For people.
   func summary(folder: String) -> String {
     func number(_ value: Double, _ digits: Int) -> String { String(format: "%.\(digits)f", value) }
@@ -148,7 +156,7 @@ struct RunResult: Codable {
     return """
       test accuracy   \(number(testAccuracy, 4)) (loss \(number(testLoss, 4))\(testTop5Accuracy.map { ", top-5 \(number($0, 4))" } ?? ""))\(synthetic ? ", on synthetic data" : "")
       training        \(number(trainSeconds, 1)) s, \(number(stepMsMedian, 1)) ms a step (median), \(number(imagesPerSecond, 0)) images/s
-      memory          \(number(Double(peakRssBytes) / mebibyte, 0)) MiB resident at most, \(number(Double(weightStateBytes) / mebibyte, 2)) MiB weight state
+      memory          \(number(Double(peakRssBytes) / mebibyte, 0)) MiB resident at most, \(number(Double(weightStateBytes) / mebibyte, 2)) MiB weight state\(peakState.map { ", \(number(Double($0) / mebibyte, 2)) MiB at most" } ?? "")
       \(parallel.map { "ranks           \($0.ranks), each sent \($0.gradientBytesPerStep) bytes of gradients a step\n" } ?? "")connections     \(nnz) of \(sparsifiableWeights), \(updates) topology updates
       time            \(timeByPhase)
       operations      \(number(trainFlopsPerSample / denseTrainFlopsPerSample, 4)) of dense training's

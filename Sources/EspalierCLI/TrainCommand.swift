@@ -21,6 +21,9 @@ struct TrainCommand: ParsableCommand {
     if !dryRun { stop.listen() }
     let found = try TrainingSession.find(flags.dataset ?? RunConfiguration().dataset, directory: flags.dataDir)
     let configuration = try flags.resolve(for: found.description)
+    if let words = try configuration.prunesTooLate(samples: found.description.trainCount) {
+      Terminal.note("espalier: warning: \(words)")
+    }
     if dryRun, ranks.rank > 0 { return }
     if dryRun { return try DryRun(configuration).print(asJSON: json) }
     let context = try ComputeContext(threads: configuration.threads, gamma: configuration.meterGamma)

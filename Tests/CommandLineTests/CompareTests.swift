@@ -23,7 +23,9 @@ extension CommandLineTests {
         ["--methods", "static,gse,dense", "--sparsities", ".8,.9", "--seeds", "1,2", "--jobs", "2"], output: output)
       #expect(rows.map { $0["method"] as? String } == ["static", "static", "gse", "gse", "dense"])
       #expect(rows.map { $0["sparsity"] as? Double } == [0.8, 0.9, 0.8, 0.9, 0])
-      #expect(program.errorLines.count == 11, "one line before, one a run: \(program.error)")
+      let ended = program.errorLines.filter { $0.contains(": test accuracy ") }
+      #expect(
+        ended.map { $0.prefix { $0 != " " } } == (1...10).map { "[\($0)/10]" }, "one line a run: \(program.error)")
       for row in rows {
         for name in ["accuracy_mean", "accuracy_sd", "train_seconds", "peak_rss_bytes", "train_flops_ratio", "nnz"] {
           #expect(row[name] is NSNumber, "\(name)")
@@ -125,6 +127,9 @@ extension CommandLineTests {
       #expect(program.status == 0, "\(program.error)")
       let rows = try #require(try program.json()["rows"] as? [[String: Any]])
       #expect(rows.map { $0["method"] as? String } == ["static"] && rows.map { $0["sparsity"] as? Double } == [0.8])
+      let own = try RunProgram.espalier(
+        ["compare", "--json", "--config", run.folder + "/config.yaml", "--output", output.path])
+      #expect((try own.json()["rows"] as? [[String: Any]])?.map { $0["method"] as? String } == ["set"], "\(own.error)")
     }
 
     @Test func rowsThatOnlyDivergedStay() throws {
@@ -204,20 +209,29 @@ extension CommandLineTests {
       #expect(again.rows.map { $0["seeds"] as? [Int] } == [[1, 2, 3]])
     }
 
+    /// Until it is told to stop, a comparison says where its runs are, and how long all of them will take.
     @Test func aSignalStopsEveryRun() throws {
       let output = try IDXFolder()
       let program = Process()
+      let log = output.path + "/said.txt"
+      try "".write(toFile: log, atomically: true, encoding: .utf8)
+      let said = { (try? String(contentsOfFile: log, encoding: .utf8)) ?? "" }
       program.executableURL = URL(fileURLWithPath: try KilledRun.path())
       program.arguments =
         ["compare", "--output", output.path, "--methods", "static,set", "--seeds", "1,2", "--jobs", "2"]
         + Self.shared.map { $0 == "12" ? "100000" : $0 }
-      program.standardError = FileHandle.nullDevice
+      program.standardError = FileHandle(forWritingAtPath: log)
       try program.run()
       let runs = { (FileManager.default.subpaths(atPath: output.path) ?? []).filter { $0.hasSuffix("/metrics.jsonl") } }
-      while program.isRunning, runs().count < 2 { usleep(20_000) }
+      let line =
+        #/\[0\/4\] static 0\.9 seed 1: step \d+\/100000; static 0\.9 seed 2: step \d+\/100000; some \d+:\d\d:\d\d left\n/#
+      for _ in 0..<1200 where program.isRunning && said().firstMatch(of: line) == nil { usleep(50_000) }
+      #expect(said().firstMatch(of: line) != nil, "\(said())")
       program.terminate()
       program.waitUntilExit()
       #expect(program.terminationReason == .exit && program.terminationStatus == 75)
+      #expect(said().hasSuffix("espalier: stopped: received SIGTERM; the same command goes on\n"), "\(said())")
+      #expect(runs().count == 2 && !said().contains("\r"))
       for run in runs() {
         let place = output.path + "/" + run.replacing("/metrics.jsonl", with: "")
         let descriptor = open(place, O_RDONLY)
@@ -226,10 +240,25 @@ extension CommandLineTests {
       }
     }
 
+    /// The time is that of all runs together; what they have done by then is not lost.
+    @Test func theEndOfItsTimeIsTold() throws {
+      let output = try IDXFolder()
+      let arguments = ["compare", "--json", "--output", output.path, "--methods", "static"] + Self.shared
+      let program = try RunProgram.espalier(
+        arguments.map { $0 == "12" ? "1000000" : $0 } + ["--max-time", "3s"])
+      #expect(program.status == 75, "\(program.error)")
+      #expect(try program.json()["stopped"] as? String == "max-time 3s is over")
+      #expect(program.error.hasSuffix("espalier: stopped: max-time 3s is over; the same command goes on\n"))
+      let files = FileManager.default.subpaths(atPath: output.path) ?? []
+      #expect(files.contains { $0.hasSuffix("/state.json") }, "the run has a checkpoint: \(files)")
+    }
+
     @Test(arguments: [
       (["--methods", "gse,bogus"], "bogus"), (["--methods", "gse", "--sparsities", ".9,2"], "sparsity"),
       (["--methods", "gse", "--seeds", "1,x"], "seeds"), (["--methods", "gse", "--method", "set"], "--methods"),
-      (["--methods", "gse", "--jobs", "-1"], "jobs"), (["--methods", ""], "methods"), ([], "--methods"),
+      (["--methods", "gse", "--jobs", "-1"], "jobs"), (["--methods", "gse", "--max-time", "soon"], "max-time"),
+      (["--methods", "gse", "--local-batch-norm"], "local-batch-norm"), (["--methods", ""], "methods"),
+      ([], "--methods"),
       (["--methods", "gse:gama=0.5"], "methods: 'gse:gama=0.5': unknown key 'gama'; did you mean 'gamma'?"),
       (["--methods", "gse:model=mlp"], "'model'"), (["--methods", "gse:seed=2"], "'seed'"),
       (["--methods", "gse:"], "methods: 'gse:'"), (["--methods", "gse:gamma"], "gamma: expected a value"),

@@ -34,16 +34,8 @@ extension CommandLineTests {
       }
     }
 
-    /// An array of float32 in NumPy's format.
-    private func storeArray(_ numbers: [Float], shape: [Int], name: String = "x.npy") throws -> String {
-      let sizes = shape.map(String.init).joined(separator: ", ")
-      let text = "{'descr': '<f4', 'fortran_order': False, 'shape': (\(sizes)), }\n"
-      let head: [UInt8] = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0, UInt8(text.utf8.count), 0]
-      return try place.write(head + Array(text.utf8) + numbers.withUnsafeBytes { Array($0) }, to: name)
-    }
-
     private func images(samples: Int = 3) throws -> String {
-      try storeArray((0..<samples * 3072).map { Float($0 * 37 % 101) / 50 - 1 }, shape: [samples, 3, 32, 32])
+      try place.writeArray((0..<samples * 3072).map { Float($0 * 37 % 101) / 50 - 1 }, shape: [samples, 3, 32, 32])
     }
 
     private func bytes(_ path: String) throws -> Data { try Data(contentsOf: URL(fileURLWithPath: path)) }
@@ -212,7 +204,7 @@ extension CommandLineTests {
       let wide = ["--init", Self.fixture, "--model", "resnet20"]
       try refuse(predict + ["--input", input] + wide, 65, saying: Self.fixture, "conv1.weight")
       try refuse(predict + ["--input", input, "--init", Self.fixture, "--model", "mlp"], 65, saying: "layers.4.weight")
-      let grey = try storeArray([Float](repeating: 0, count: 784), shape: [1, 1, 28, 28], name: "grey.npy")
+      let grey = try place.writeArray([Float](repeating: 0, count: 784), shape: [1, 1, 28, 28], name: "grey.npy")
       try refuse(predict + ["--input", grey, Self.fixture], 65, saying: grey, "[N, 3, 32, 32]")
       try refuse(["import", input, "--output", path("c")] + Self.model, 65, saying: input)
       try refuse(

@@ -219,7 +219,9 @@ import Testing
     expectError(.input, saying: "step 35") { try saved.store.restore(short.make().trainer, step: step, state: state) }
     var adam = saved.setup
     adam.options.optimizer = .adamw
-    expectError(.input, saying: "exp_avg") { try saved.store.restore(adam.make().trainer, step: step, state: state) }
+    expectError(.input, naming: saved.store.path(step: 35), saying: #"another optimizer, AdamW has ["exp_avg""#) {
+      try saved.store.restore(adam.make().trainer, step: step, state: state)
+    }
 
     let folder = saved.store.path(step: 35)
     let text = try String(contentsOfFile: folder + "/state.json", encoding: .utf8)

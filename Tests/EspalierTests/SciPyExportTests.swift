@@ -156,7 +156,7 @@ private struct StoredZip {
     #expect(summary.tensors.map(\.name) == ["a.weight", "b.values", "s"])
     #expect(summary.tensors.map(\.shape) == [[2, 3], [1], []])
     #expect(summary.tensors.map(\.bytes) == [12, 4, 8])
-    #expect(summary.tensors[0].type == "BF16")
+    #expect(summary.tensors[0].type == .bfloat16)
     expectError(.input, naming: "/nonexistent") { _ = try WeightsSummary(path: "/nonexistent") }
   }
 }

@@ -18,6 +18,7 @@ struct TrainingSetup {
   var alpha = 0.3
   var threads = 2
   var options: TrainingOptions
+  var optimizer: (any Optimizer)?
 
   static let normalization = Normalization(mean: [0.4971], deviation: [0.2112])
 
@@ -73,8 +74,8 @@ struct TrainingSetup {
       case .set: SET(schedule: schedule, scope: scope)
       }
     let trainer = try Trainer(
-      model: model, dataset: dataset, normalization: Self.normalization, options: options, updater: updater,
-      updateMode: mode, ranks: ranks, context: context)
+      model: model, dataset: dataset, normalization: Self.normalization, options: options, optimizer: optimizer,
+      updater: updater, updateMode: mode, ranks: ranks, context: context)
     return TrainingRun(context: context, model: model, trainer: trainer)
   }
 

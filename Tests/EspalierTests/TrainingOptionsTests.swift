@@ -128,14 +128,19 @@ import Espalier
   }
 
   @Test func theBestEpochIsTheFirstOfTheMostAccurate() {
-    func record(_ epoch: Int, _ correct: Int, _ loss: Double, validated: Bool = true) -> EpochRecord {
+    func record(_ epoch: Int, _ correct: Int, _ loss: Double, validated: Bool = true, nnz: Int? = 9) -> EpochRecord {
       let result = LossResult(total: loss * 10, correct: correct, samples: 10)
-      return EpochRecord(epoch: epoch, trainLoss: 1, test: result, validation: validated ? result : nil)
+      return EpochRecord(epoch: epoch, trainLoss: 1, test: result, validation: validated ? result : nil, nnz: nnz)
     }
     #expect([EpochRecord]().bestByValidation == nil)
     #expect([record(1, 5, 1, validated: false)].bestByValidation == nil)
     let history = [record(1, 5, 0.5), record(2, 7, 0.9), record(3, 7, 0.8), record(4, 7, 0.8), record(5, 6, 0.1)]
     #expect(history.bestByValidation?.epoch == 3)
+    // Denser ones do not count, whatever they are like; those of which it is not known do.
+    let denser = [record(6, 10, 0.1, nnz: 30), record(7, 9, 0.1, nnz: 10)]
+    #expect((denser + history).bestByValidation?.epoch == 3 && denser.bestByValidation?.epoch == 7)
+    #expect(([record(1, 8, 0.5, nnz: nil)] + history).bestByValidation?.epoch == 1)
+    #expect([record(1, 8, 0.5, nnz: nil), record(2, 9, 0.5, nnz: nil)].bestByValidation?.epoch == 2)
   }
 
   @Test func fractionsOutOfRangeAreNamed() {

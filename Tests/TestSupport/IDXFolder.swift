@@ -21,6 +21,14 @@ public final class IDXFolder {
     return url.path
   }
 
+  /// Writes an array of float32 in NumPy's format, and returns its path.
+  public func writeArray(_ numbers: [Float], shape: [Int], name: String = "x.npy") throws -> String {
+    let sizes = shape.map(String.init).joined(separator: ", ")
+    let text = "{'descr': '<f4', 'fortran_order': False, 'shape': (\(sizes)), }\n"
+    let head: [UInt8] = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0, UInt8(text.utf8.count), 0]
+    return try write(head + Array(text.utf8) + numbers.withUnsafeBytes { Array($0) }, to: name)
+  }
+
   /// Makes a folder and returns its path.
   public func makeFolder(_ name: String) throws -> String {
     let url = URL(fileURLWithPath: path).appendingPathComponent(name)

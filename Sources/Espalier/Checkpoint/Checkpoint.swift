@@ -40,22 +40,39 @@ public struct Checkpoint {
 
   /// What the file says of itself.
   public let information: Information
-  /// The model's description, from `information`.
+  /// The model's description.
   public let spec: ModelSpec
   private let file: SafetensorsFile
+  /// Nil where a file alone was opened.
+  private let folder: String?
 
-  /// Opens a checkpoint's folder, or its file.
+  /// Opens a checkpoint's folder, or its file. Its model is the one that `ModelCatalog` has under its name.
   ///
   /// - Throws: `EspalierError.input` where it is absent, damaged or of another kind.
   public init(path: String) throws {
+    try self.init(path: path) { information, file in
+      do {
+        return try ModelCatalog.spec(information.model)
+      } catch let error as EspalierError {
+        throw EspalierError.input("\(file): \(error.message)")
+      }
+    }
+  }
+
+  /// Opens a checkpoint of a model that has no name in `ModelCatalog`.
+  ///
+  /// - Parameter spec: what the model was made from. Whether the weights fit shows when they are loaded.
+  /// - Throws: `EspalierError.input` where it is absent, damaged or of another kind.
+  public init(path: String, spec: ModelSpec) throws {
+    try self.init(path: path) { _, _ in spec }
+  }
+
+  private init(path: String, spec: (Information, _ file: String) throws -> ModelSpec) throws {
     let filePath = try Self.file(at: path)
     file = try SafetensorsFile(path: filePath)
+    folder = filePath == path ? nil : path
     information = try Information(metadata: file.metadata, path: filePath)
-    do {
-      spec = try ModelCatalog.spec(information.model)
-    } catch let error as EspalierError {
-      throw EspalierError.input("\(filePath): \(error.message)")
-    }
+    self.spec = try spec(information, filePath)
   }
 
   /// The file of a checkpoint's folder, or the file that `path` is.
@@ -74,7 +91,8 @@ public struct Checkpoint {
     spec.weightLayers.allSatisfy { file.entry(named: $0.shape.name + ".weight.values") != nil }
   }
 
-  /// The model with the stored weights; `factory` makes the layers that they go into, empty ones do.
+  /// The model with the stored weights; `factory` makes the layers that they go into, empty ones do. Dense weights have the masks that a run's
+  /// checkpoint keeps of them.
   ///
   /// - Throws: `EspalierError.input` where a tensor is missing or does not fit.
   public func model(factory: some WeightLayerFactory, context: ComputeContext) throws -> Model {
@@ -88,6 +106,7 @@ public struct Checkpoint {
         try file.readDense(name, shape: shape, into: values, meter: context.meter)
       }
     }
+    if let folder, !isSparse { try TrainingTensors.readMasks(into: model, from: folder, meter: context.meter) }
     return model
   }
 

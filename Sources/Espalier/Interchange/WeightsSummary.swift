@@ -21,11 +21,13 @@ public struct WeightsSummary: Sendable, Encodable {
     /// The tensor's name, e.g. `features.1.running_mean`.
     public let name: String
     /// The type of its numbers, as the header names it, e.g. `F32`.
-    public let type: String
+    public let type: SafetensorsType
     /// Its dimensions, outermost first.
     public let shape: [Int]
     /// What its numbers take in the file.
     public let bytes: Int
+    /// How many of a dense layer's weights live, where a run's checkpoint knows that they have been pruned: the others are zero.
+    public let live: Int?
   }
 
   /// The file that was read.
@@ -44,6 +46,7 @@ public struct WeightsSummary: Sendable, Encodable {
   /// - Throws: `EspalierError.input` where it is absent, damaged or of another kind.
   public init(path: String) throws {
     let file = try SafetensorsFile(path: Checkpoint.file(at: path))
+    let live = file.path == path ? [:] : try TrainingTensors.liveWeights(in: path)
     (self.path, bytes, metadata) = (file.path, file.byteCount, file.metadata)
     var (layers, tensors): ([Layer], [Tensor]) = ([], [])
     for name in file.names.sorted(by: SafetensorsText.precedes) {
@@ -51,14 +54,17 @@ public struct WeightsSummary: Sendable, Encodable {
       if let weight = Self.sparseWeight(of: name, in: file) {
         if name.hasSuffix(".values") { layers.append(Layer(weight, in: file)) }
       } else {
-        tensors.append(Tensor(name: name, type: entry.type.rawValue, shape: entry.shape, bytes: entry.byteRange.count))
+        tensors.append(
+          Tensor(name: name, type: entry.type, shape: entry.shape, bytes: entry.byteRange.count, live: live[name]))
       }
     }
     (self.layers, self.tensors) = (layers, tensors)
   }
 
-  /// Connections of all sparse layers.
-  public var connections: Int { layers.reduce(0) { $0 + $1.nnz } }
+  /// Connections of all sparse layers, and live weights of those dense ones that have been pruned.
+  public var connections: Int {
+    layers.reduce(0) { $0 + $1.nnz } + tensors.reduce(0) { $0 + ($1.live ?? 0) }
+  }
 
   fileprivate static let parts = ["crow_indices", "col_indices", "values"]
 

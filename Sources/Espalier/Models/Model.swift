@@ -76,12 +76,11 @@ public struct Model {
     return parameters.compactMap { names.contains($0.name) ? $0 as? VectorParameter : nil }
   }
 
-  /// Structure both ways, values, gradient and optimizer state of all sparse layers.
+  /// Structure both ways, values, gradient and optimizer state of all sparse layers, as they are now; of a model with dense weights values,
+  /// gradient, optimizer state and mask.
   public var weightStateBytes: Int {
-    parameters.reduce(0) { sum, parameter in
-      if let sparse = parameter as? SparseParameter { return sum + sparse.bytes }
-      return sum
-    }
+    guard sparseParameters.isEmpty else { return sparseParameters.reduce(0) { $0 + $1.bytes } }
+    return denseWeights.reduce(0) { $0 + $1.bytes }
   }
 }
 

@@ -1,9 +1,13 @@
 import EspalierCore
 
 /// Moves parameters along their gradients. A value: what it remembers of each number lies in the parameters' `optimizerState`, which
-/// goes along when connections move (grown ones start with zeros).
+/// goes along when connections move (grown ones start with zeros), and which checkpoints hold.
+///
+/// One of your own is given to ``Trainer``. What it does to a number must depend on that number's gradient and state, the step's number and
+/// the learning rate alone, else resumed runs are not equal to others.
 public protocol Optimizer: Sendable {
-  /// What the buffers of a parameter's state are called, in their order (as PyTorch calls them).
+  /// What the buffers of a parameter's state are called, in their order (as PyTorch calls them): under these names checkpoints have them.
+  /// All different.
   var stateNames: [String] { get }
 
   /// One step. Allocates the state of parameters that have none yet.
@@ -17,14 +21,14 @@ public protocol Optimizer: Sendable {
 }
 
 extension Optimizer {
-  /// Gives zeros to parameters without state.
-  func prepare(_ parameter: any Parameter) {
+  /// Gives zeros to a parameter without state, a buffer for each of `stateNames`: the first thing that a step does.
+  public func prepare(_ parameter: any Parameter) {
     guard parameter.optimizerState.count != stateNames.count else { return }
     parameter.optimizerState = stateNames.map { _ in parameter.makeOptimizerState() }
   }
 
   /// The weight decay of one parameter: scaled as it wants, but never so that a step takes away more than there is.
-  func decay(_ weightDecay: Double, of parameter: any Parameter, learningRate: Double) -> Double {
+  public func decay(_ weightDecay: Double, of parameter: any Parameter, learningRate: Double) -> Double {
     let scale = parameter.weightDecayScale
     return scale == 1 ? weightDecay : min(weightDecay * scale, 1 / learningRate)
   }

@@ -57,7 +57,7 @@ public struct Report {
       \(row("images a second") { String(format: "%.0f", $0.imagesPerSecond) })\
       \(row("operations, of dense training's") { String(format: "%.4f", $0.trainFlopsPerSample / $0.denseTrainFlopsPerSample) })\
       \(row("resident memory, at most") { mebibytes($0.peakRssBytes) })\
-      \(row("weights, gradients, optimizer state") { mebibytes($0.weightStateBytes) })\
+      \(row("weights, gradients, optimizer state, at most") { mebibytes($0.peakWeightStateBytes ?? $0.weightStateBytes) })\
       \(row("largest weight-side buffer") { mebibytes($0.largestWeightBufferBytes) })\
       \(row("exploration rate") { $0.explorationRate.map { String(format: "%.4f", $0) } })\
       </table></div>

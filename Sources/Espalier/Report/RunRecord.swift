@@ -41,6 +41,8 @@ public struct RunRecord: Sendable {
     let testAccuracy, testLoss: Double
     let trainSeconds, stepMsMedian, imagesPerSecond: Double
     let peakRssBytes, largestWeightBufferBytes, weightStateBytes: Int
+    /// Absent in results of earlier versions.
+    let peakWeightStateBytes: Int?
     let nnz, sparsifiableWeights, parameters: Int
     let trainFlopsPerSample, denseTrainFlopsPerSample: Double
     let explorationRate: Double?

@@ -2,7 +2,7 @@
 ///
 /// Declared in the official library's order, which sorts the tensors of a file: by width, then as below.
 /// Source: the format's description and `Dtype` in github.com/huggingface/safetensors.
-public enum SafetensorsType: String, Sendable, CaseIterable {
+public enum SafetensorsType: String, Sendable, CaseIterable, Codable {
   /// One byte, 0 or 1.
   case bool = "BOOL"
   /// Unsigned, 8 bits.

@@ -38,6 +38,7 @@ extension Trainer {
     guard ranks.size > 1 else { return }
     try check([
       ("instruction set (ESPALIER_ISA sets it)", context.instructionSet.name), ("settings", "\(options)"),
+      ("optimizer", "\(optimizer)"),
       ("number of training samples", "\(loader.split.count)"), ("step", "\(progress.step)"),
       ("connections or weights", model.weightsSHA256),
     ])

@@ -39,22 +39,27 @@ public final class Trainer {
   ///   - dataset: trained and tested on; its images are padded, and a single channel repeated, to fit the model.
   ///   - normalization: of the pixels.
   ///   - options: how to train.
+  ///   - optimizer: moves the weights, with the options' learning rate; nil: the one that the options name.
   ///   - updater: moves connections; nil for a fixed topology.
   ///   - updateMode: what happens to the optimizer's step in an update.
   ///   - denseMethod: prunes a dense model's weights.
   ///   - ranks: who trains the model together; by default this process alone.
   ///   - context: the one that the model's memory belongs to.
-  /// - Throws: `EspalierError.usage` for options out of range, a data set that does not fit the model, or more ranks than a batch has
-  ///   samples.
+  /// - Throws: `EspalierError.usage` for options out of range, a data set that does not fit the model, more ranks than a batch has
+  ///   samples, or an optimizer with two states of one name.
   public init(
     model: Model, dataset: ImageDataset, normalization: Normalization, options: TrainingOptions,
-    updater: (any TopologyUpdater)? = nil, updateMode: UpdateMode = .replace,
+    optimizer: (any Optimizer)? = nil, updater: (any TopologyUpdater)? = nil, updateMode: UpdateMode = .replace,
     denseMethod: (any DenseMethod)? = nil, ranks: RankGroup = RankGroup(), context: ComputeContext
   ) throws {
     guard options.batchSize >= ranks.size else {
       throw EspalierError.usage(
         "batch-size: \(options.batchSize) samples cannot be shared by \(ranks.size) ranks; expected at least one a rank"
       )
+    }
+    if let optimizer, Set(optimizer.stateNames).count < optimizer.stateNames.count {
+      throw EspalierError.usage(
+        "\(type(of: optimizer)): its state names are \(optimizer.stateNames); expected different ones")
     }
     self.ranks = ranks
     timetable = try TrainingTimetable(options, trainingSamples: dataset.train.count)
@@ -63,7 +68,7 @@ public final class Trainer {
     self.context = context
     let random = CounterRandom(seed: options.seed)
     self.random = random
-    optimizer = options.makeOptimizer()
+    self.optimizer = optimizer ?? options.makeOptimizer()
     accumulator = GradientAccumulator(parts: options.accumulate)
     augmentation = options.augments ? Augmentation() : nil
     func evaluator(on split: ImageSplit?) throws -> Evaluator {
@@ -118,7 +123,7 @@ public final class Trainer {
       trainFlopsPerSample: flops.perSample, explorationRate: explorationRate, updates: progress.updates,
       phases: TrainingPhase.allCases.map {
         PhaseRecord(name: $0.name, seconds: phases.seconds[$0.rawValue], peakBytes: phases.peakBytes[$0.rawValue])
-      }, ranks: rankRecord)
+      }, peakWeightStateBytes: progress.peakWeightStateBytes ?? model.weightStateBytes, ranks: rankRecord)
   }
 
   private var samplesPerStep: Int { options.batchSize * options.accumulate }
@@ -146,6 +151,7 @@ public final class Trainer {
       let (loss, update) = try self.step(step, from: &batches)
       clock.record(ContinuousClock.now - started, isUpdate: update != nil)
       progress.step += 1
+      progress.peakWeightStateBytes = max(progress.peakWeightStateBytes ?? 0, model.weightStateBytes)
       progress.epochLoss += loss.mean
       try report(step, loss: loss, update: update, to: observer)
       guard !stops(observer) else { return }
@@ -189,7 +195,8 @@ public final class Trainer {
     soundStep = progress.step
     let steps = progress.step - epoch * timetable.stepsPerEpoch
     let record = EpochRecord(
-      epoch: epoch + 1, trainLoss: progress.epochLoss / Double(max(1, steps)), test: test, validation: validation)
+      epoch: epoch + 1, trainLoss: progress.epochLoss / Double(max(1, steps)), test: test, validation: validation,
+      nnz: model.connectionCounts.reduce(0, +))
     progress.history.append(record)
     progress.epochLoss = 0
     try observer.didFinishEpoch(record)

@@ -96,10 +96,13 @@ public struct EpochRecord: Sendable, Codable, Hashable {
   public let validationLoss: Double?
   /// Top-1 on the held-out images, as a fraction.
   public let validationAccuracy: Double?
+  /// Active weights of all weight layers after the epoch; nil in records of earlier versions.
+  public let nnz: Int?
 
-  package init(epoch: Int, trainLoss: Double, test: LossResult, validation: LossResult?) {
+  package init(epoch: Int, trainLoss: Double, test: LossResult, validation: LossResult?, nnz: Int?) {
     self.epoch = epoch
     self.trainLoss = trainLoss
+    self.nnz = nnz
     testLoss = test.mean
     testAccuracy = test.accuracy
     testTop5Accuracy = test.topFiveAccuracy
@@ -111,9 +114,14 @@ public struct EpochRecord: Sendable, Codable, Hashable {
 extension [EpochRecord] {
   /// The epoch of the highest validation accuracy; of equal ones that of the lowest validation loss, then the first. nil without
   /// validation.
+  ///
+  /// Only epochs with the fewest active weights so far count: a network that is still to be pruned is not the one that was asked for.
   public var bestByValidation: EpochRecord? {
+    let fewest = compactMap(\.nnz).min()
     func rank(_ record: EpochRecord) -> (Double, Double)? {
-      guard let accuracy = record.validationAccuracy, let loss = record.validationLoss else { return nil }
+      guard let accuracy = record.validationAccuracy, let loss = record.validationLoss,
+        (record.nnz ?? fewest) == fewest
+      else { return nil }
       return (-accuracy, loss)
     }
     return compactMap { record in rank(record).map { (rank: $0, record: record) } }.min { $0.rank < $1.rank }?.record
@@ -158,6 +166,8 @@ struct NoObserver: TrainingObserver {}
 public struct PhaseRecord: Sendable, Codable, Hashable {
   /// `TrainingPhase.name`.
   public let name: String
+  /// Nil for a phase that only other versions know.
+  public var phase: TrainingPhase? { TrainingPhase.allCases.first { $0.name == name } }
   /// Wall time, over all steps.
   public let seconds: Double
   /// Weights and their state, and activations in use, at most.
@@ -190,6 +200,8 @@ public struct TrainingResult: Sendable {
   public let updates: Int
   /// Where the time of the steps went, in the order of a step.
   public let phases: [PhaseRecord]
+  /// The most that the weights and their state took after any step (`Model.weightStateBytes`).
+  public let peakWeightStateBytes: Int
   /// What ranks that trained together sent each other; nil for a process alone.
   public let ranks: RankRecord?
 

@@ -31,7 +31,7 @@ public struct TrainingOptions: Sendable, Hashable {
   /// and dropout's masks stay each batch's own). Steps, epochs and updates count such steps. An update of the topology looks at the
   /// gradients of the step's last batch.
   public var accumulate = 1
-  /// What moves the weights.
+  /// What moves the weights, where `Trainer` is given no optimizer.
   public var optimizer = OptimizerKind.sgd
   /// The rate after warm-up and before any decay.
   public var learningRate = 0.1

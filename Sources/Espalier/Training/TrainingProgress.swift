@@ -13,6 +13,9 @@ public struct TrainingProgress: Sendable, Codable, Hashable {
   /// Epochs that are finished and evaluated.
   public internal(set) var history: [EpochRecord] = []
 
+  /// The most that the weights and their state took after any step (`Model.weightStateBytes`): more than at the end where a method begins
+  /// with more connections than it ends with. Nil before the first step.
+  public internal(set) var peakWeightStateBytes: Int?
   /// What choosing the connections before the first step took; nil where that was not done.
   public package(set) var start: StartCost?
   /// Wall time of the steps.

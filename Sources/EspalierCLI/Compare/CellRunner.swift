@@ -6,6 +6,9 @@ struct CellRunner {
   /// Runs at the same time; nil: as many as processors and memory allow.
   let jobs: Int?
   let threads: Int
+  /// What asks the whole comparison to stop.
+  let stop: StopRequest
+  let progress: ComparisonProgress
 
   private final class Job {
     let cell: ComparisonCell
@@ -15,32 +18,36 @@ struct CellRunner {
 
   /// Runs what has not ended yet; `report` hears of each outcome. A run that fails leaves the others alone.
   ///
-  /// - Throws: what `report` throws; `ComparisonStopped` on a signal, or where a run was stopped. No run is left behind.
+  /// - Throws: what `report` throws; `ComparisonStopped` where it is to stop, or a run was stopped. No run is left behind.
   func run(_ cells: [ComparisonCell], report: (ComparisonCell, ComparisonCell.Outcome) throws -> Void) throws {
     var waiting = cells[...]
     var running: [Job] = []
-    let stop = StopRequest(maxTime: nil)
     stop.listen()
     defer {
+      progress.close()
       for job in running { job.process.terminate() }
       for job in running { job.process.waitUntilExit() }
     }
     while !waiting.isEmpty || !running.isEmpty {
-      if stop.reason != nil { throw ComparisonStopped() }
+      if let reason = stop.reason { throw ComparisonStopped(reason: reason) }
       let limit = limit
       while running.count < limit, let cell = waiting.popFirst() {
         do {
           running.append(try start(cell))
         } catch let error as EspalierError {
+          progress.didEnd(cell, .failed(error))
           try report(cell, .failed(error))
         }
       }
+      progress.showIfDue(waiting: waiting.count)
       guard let index = running.firstIndex(where: { !$0.process.isRunning }) else {
         usleep(50_000)
         continue
       }
       let job = running.remove(at: index)
-      try report(job.cell, try outcome(of: job))
+      let outcome = try outcome(of: job)
+      progress.didEnd(job.cell, outcome)
+      try report(job.cell, outcome)
     }
   }
 
@@ -72,6 +79,7 @@ struct CellRunner {
     } catch {
       throw EspalierError.invariant("cannot start \(process.executableURL?.path ?? "the program"): \(error.reason)")
     }
+    progress.didStart(cell)
     return Job(cell: cell, process: process)
   }
 
@@ -79,7 +87,7 @@ struct CellRunner {
   private func outcome(of job: Job) throws -> ComparisonCell.Outcome {
     let (cell, status) = (job.cell, job.process.terminationStatus)
     guard job.process.terminationReason == .exit else {
-      if [SIGINT, SIGTERM].contains(status) { throw ComparisonStopped() }
+      if [SIGINT, SIGTERM].contains(status) { throw stopped(cell) }
       let hint = status == SIGKILL ? "; perhaps memory ran out" : ""
       return .failed(.invariant("it was killed by signal \(status)\(hint)"))
     }
@@ -88,7 +96,7 @@ struct CellRunner {
       _ = FileManager.default.createFile(atPath: cell.folder + "/diverged", contents: nil)
       return .diverged
     }
-    if status == 75 { throw ComparisonStopped() }
+    if status == 75 { throw stopped(cell) }
     let kind: EspalierError.Kind =
       switch status {
       case 64: .usage
@@ -98,10 +106,17 @@ struct CellRunner {
       }
     return .failed(EspalierError(kind, cell.lastWords.replacing("espalier: error: ", with: "")))
   }
+
+  /// Somebody stopped the run, unless the whole comparison was asked to stop at the same moment.
+  private func stopped(_ cell: ComparisonCell) -> ComparisonStopped {
+    ComparisonStopped(reason: stop.reason ?? "the run \(cell.name) was stopped")
+  }
 }
 
-/// A comparison was stopped by a signal, or one of its runs was; what has ended is kept.
-struct ComparisonStopped: Error {}
+/// A comparison was stopped by a signal or at the end of its time, or one of its runs was; what has ended is kept.
+struct ComparisonStopped: Error {
+  let reason: String
+}
 
 extension ProcessMemory {
   /// What the system could give to new programs.

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Espalier
 import EspalierCore
+import EspalierData
 import Foundation
 
 struct CompareCommand: ParsableCommand {
@@ -10,11 +11,13 @@ struct CompareCommand: ParsableCommand {
     discussion: """
       Takes train's flags for what all runs share. The same command again goes on where it was stopped, and tries again what failed; \
       more methods, sparsities or seeds add to what is there. Writes compare.csv, compare.json and compare.html into its folder below \
-      --output.
+      --output. --max-time is that of the whole comparison.
       """)
 
-  @Option(help: "Methods, e.g. gse,set,dense; each may have flags of its own: gse:guide=grabo:gamma=0.25.")
-  var methods: String
+  @Option(
+    help:
+      "Methods, e.g. gse,set,dense, by default --method's; each may have flags of its own: gse:guide=grabo:gamma=0.25.")
+  var methods: String?
   @Option(help: "Sparsities, e.g. .9,.98; by default --sparsity's.") var sparsities: String?
   @Option(help: "Seeds, e.g. 1,2,3; by default --seed's.") var seeds: String?
   @Option(help: "Runs at the same time; 0: as many as processors and memory allow.") var jobs = 1
@@ -35,6 +38,7 @@ struct CompareCommand: ParsableCommand {
   }
 
   func run() throws {
+    let stop = try StopRequest(parsing: flags.maxTime)
     let grid = try grid()
     guard jobs >= 0, jobs <= 1024 else {
       throw EspalierError.usage("jobs: \(jobs) is out of range; expected 0 to 1024")
@@ -44,18 +48,20 @@ struct CompareCommand: ParsableCommand {
     let missing = grid.cells.filter { outcomes[$0.folder] == nil }
     Terminal.note("\(grid.cells.count) runs in \(grid.folder), \(missing.count) to go")
     Self.warnOfOtherVersions(grid.cells)
+    try warnOfLatePruning(grid)
     var failed: [(cell: ComparisonCell, error: EspalierError)] = []
-    let runner = CellRunner(jobs: jobs == 0 ? nil : jobs, threads: grid.cells[0].configuration.threads)
+    let runner = CellRunner(
+      jobs: jobs == 0 ? nil : jobs, threads: grid.cells[0].configuration.threads, stop: stop,
+      progress: ComparisonProgress(total: grid.cells.count, ended: grid.cells.count - missing.count))
     do {
       try runner.run(missing) { cell, outcome in
         outcomes[cell.folder] = outcome
         if case .failed(let error) = outcome { failed.append((cell, error)) }
-        Terminal.note("[\(outcomes.count)/\(grid.cells.count)] \(cell.name): \(outcome.words)")
         try write(grid.comparison(of: outcomes), to: grid.folder)
       }
-    } catch is ComparisonStopped {
-      if json { try Terminal.json(Result(grid.comparison(of: outcomes), in: grid.folder, stopped: "signal")) }
-      throw ComparisonStopped()
+    } catch let stopped as ComparisonStopped {
+      if json { try Terminal.json(Result(grid.comparison(of: outcomes), in: grid.folder, stopped: stopped.reason)) }
+      throw stopped
     }
     let comparison = grid.comparison(of: outcomes)
     try write(comparison, to: grid.folder)
@@ -84,9 +90,28 @@ struct CompareCommand: ParsableCommand {
     )
   }
 
+  /// Methods that come to their sparsity only after the end of their runs.
+  private func warnOfLatePruning(_ grid: ComparisonGrid) throws {
+    let dataset = flags.dataset ?? RunConfiguration().dataset
+    let samples = try DatasetCatalog.description(of: dataset, directory: flags.dataDir).trainCount
+    for row in grid.rows {
+      if let words = try row.cells.first?.configuration.prunesTooLate(samples: samples) {
+        Terminal.note("espalier: warning: \(row.method) \(row.sparsity): \(words)")
+      }
+    }
+  }
+
   private func grid() throws -> ComparisonGrid {
-    guard flags.method == nil else { throw EspalierError.usage("method: compare takes --methods instead") }
-    let methods = try list(methods, flag: "methods") { $0.isEmpty ? nil : $0 }
+    guard let named = methods ?? flags.method else {
+      throw EspalierError.usage("methods: none; expected --methods with a list such as gse,set,dense")
+    }
+    guard methods == nil || flags.method == nil else {
+      throw EspalierError.usage("method: --methods says which methods are compared; leave --method out")
+    }
+    guard !flags.localBatchNorm else {
+      throw EspalierError.usage("local-batch-norm: goes with mpirun, the runs of a comparison are a process each")
+    }
+    let methods = try list(named, flag: "methods") { $0.isEmpty ? nil : $0 }
     let sparsities = try sparsities.map { try list($0, flag: "sparsities", Double.init) }
     let seeds = try seeds.map { try list($0, flag: "seeds") { UInt64($0) } }
     return try ComparisonGrid(
@@ -118,16 +143,6 @@ struct CompareCommand: ParsableCommand {
       } catch {
         throw EspalierError.write("\(folder)/\(name): cannot write: \(error.reason)")
       }
-    }
-  }
-}
-
-extension ComparisonCell.Outcome {
-  fileprivate var words: String {
-    switch self {
-    case .finished(let cell): "test accuracy \(String(format: "%.4f in %.1f s", cell.testAccuracy, cell.trainSeconds))"
-    case .diverged: "diverged"
-    case .failed(let error): "failed: \(error.message)"
     }
   }
 }

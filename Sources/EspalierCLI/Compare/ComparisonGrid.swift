@@ -143,7 +143,6 @@ struct ComparisonCell {
     if let stopped = runs.first {
       return ["resume", stopped, "--threads", "\(configuration.threads)"]
         + (configuration.dataDir.map { ["--data-dir", $0] } ?? [])
-        + (configuration.maxTime.map { ["--max-time", $0] } ?? [])
     }
     do {
       try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)

@@ -69,7 +69,8 @@ struct MethodVariant {
       own.rewire = nil
     }
     for key in keys { Self.settings[key]?(&own, flags) }
-    (own.sparsity, own.seed, own.output) = (sparsity, seed, output)
+    // The comparison's time is not a run's.
+    (own.sparsity, own.seed, own.output, own.maxTime) = (sparsity, seed, output, nil)
     do {
       return try own.resolve()
     } catch let error as EspalierError where !keys.isEmpty {

@@ -126,8 +126,8 @@ enum ArgumentExpansion {
       }
       if let name = value(of: "--preset", at: i, in: arguments) { expanded += try Preset.arguments(name: name) }
     }
-    // A file and a recipe name one method; a comparison has a list of its own.
-    if verb == "compare" { expanded.removeAll { $0.hasPrefix("--method=") } }
+    // A file and a recipe name one method, which a comparison's own list takes the place of.
+    if !values(of: "--methods", in: arguments).isEmpty { expanded.removeAll { $0.hasPrefix("--method=") } }
     return [verb] + withoutContradictions(expanded, given: Array(arguments.dropFirst()), verb: verb)
       + arguments.dropFirst()
   }
@@ -153,6 +153,7 @@ enum ArgumentExpansion {
     let method =
       verb == "train" ? last(.method).map(RunConfiguration.Method.init(rawValue:)) ?? standard.method : nil
     var idle = method?.idleKeys ?? []
+    if verb == "compare" { idle.insert(.localNorms) }
     let model = last(.model) ?? standard.model
     if model != "mlp" { idle.insert(.hidden) }
     if !ModelCatalog.takesWidth(model) { idle.insert(.width) }

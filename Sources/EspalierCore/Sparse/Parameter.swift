@@ -56,6 +56,9 @@ public final class VectorParameter: Parameter {
   public func makeOptimizerState() -> MeteredBuffer<Float> {
     .zeros(count: count, tag: tag, site: nil, meter: meter)
   }
+
+  /// Bytes of values, gradient, optimizer state, and of the mask.
+  public var bytes: Int { 4 * count * (2 + optimizerState.count) + 8 * (mask?.words.count ?? 0) }
 }
 
 /// A sparse layer's weights: matrix, gradient at the active connections, optimizer state; one number a connection each.

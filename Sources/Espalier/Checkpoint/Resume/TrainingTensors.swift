@@ -1,5 +1,6 @@
 import EspalierCore
 import EspalierTopology
+import Foundation
 
 /// The numbers of a run that the model does not hold, in one file: the optimizer's state of each parameter, the connections that
 /// each sparse layer ever had, Top-KAST's weights that are not used, which weights of a dense layer live, and what a method with dense
@@ -10,8 +11,14 @@ enum TrainingTensors {
   /// Names as `optimizer.features.0.weight.momentum_buffer`, `topology.features.0.weight.0`, `explored.features.0.crow_indices` (U64), `.col_indices` (U32).
   static func write(_ trainer: Trainer, in folder: String) throws {
     var entries: [SafetensorsWriter.Entry] = []
+    let stateNames = trainer.optimizer.stateNames
     for parameter in trainer.model.trained {
-      for (name, state) in zip(trainer.optimizer.stateNames, parameter.optimizerState) {
+      guard trainer.progress.optimizerSteps == 0 || parameter.optimizerState.count == stateNames.count else {
+        throw EspalierError.usage(
+          "\(type(of: trainer.optimizer)): has \(parameter.optimizerState.count) buffers of \(parameter.name)'s state, and its state names are \(stateNames); expected one each"
+        )
+      }
+      for (name, state) in zip(stateNames, parameter.optimizerState) {
         entries.append(
           .init(name: "optimizer.\(parameter.name).\(name)", type: .float32, shape: [parameter.count]) {
             try $0(UnsafeRawBufferPointer(state.buffer))
@@ -55,6 +62,7 @@ enum TrainingTensors {
     for parameter in trainer.model.sparseParameters {
       parameter.backward = try backwardSet(of: parameter, in: file, context: trainer.context)
     }
+    try checkOptimizer(trainer, against: file)
     if trainer.progress.optimizerSteps > 0 {
       for parameter in trainer.model.trained {
         trainer.optimizer.prepare(parameter)
@@ -66,9 +74,7 @@ enum TrainingTensors {
       }
     }
     for parameter in trainer.model.denseWeights {
-      guard let words = parameter.mask?.words else { continue }
-      try file.expect("mask." + parameter.name, shape: [words.count], types: [.uint64])
-      try file.read("mask." + parameter.name, into: UnsafeMutableRawBufferPointer(words.buffer))
+      if let mask = parameter.mask { try read(mask, of: parameter.name, from: file) }
     }
     for (name, values) in trainer.denseMethod?.tensors ?? [] {
       try file.expect("method." + name, shape: [values.count], types: [.float32])
@@ -78,6 +84,21 @@ enum TrainingTensors {
     for parameter in trainer.model.sparseParameters { try readTopologyState(of: parameter, from: file) }
     topology.exploration = try trainer.model.sparseParameters.map { parameter in
       ExplorationTracker(parameter.matrix, explored: try explored(by: parameter.matrix, in: file))
+    }
+  }
+
+  /// - Throws: `EspalierError.input` where the file holds another optimizer's state than the trainer's.
+  private static func checkOptimizer(_ trainer: Trainer, against file: SafetensorsFile) throws {
+    guard let parameter = trainer.model.trained.first, trainer.progress.optimizerSteps > 0 else { return }
+    let (prefix, backward) = ("optimizer.\(parameter.name).", "optimizer.\(parameter.name).backward.")
+    let own = file.names.filter { $0.hasPrefix(prefix) && !$0.hasPrefix(backward) }
+    let (stored, expected) = (
+      own.map { String($0.dropFirst(prefix.count)) }.sorted(), trainer.optimizer.stateNames.sorted()
+    )
+    guard stored == expected else {
+      throw EspalierError.input(
+        "\(file.path): holds the state \(stored) of another optimizer, \(type(of: trainer.optimizer)) has \(expected); go on with the one that the run began with"
+      )
     }
   }
 
@@ -95,6 +116,49 @@ enum TrainingTensors {
   /// The connections that a layer ever had; nil where counting them was given up.
   private static func explored(by matrix: SparseMatrix, in file: SafetensorsFile) throws -> SparseStructure? {
     try structure("explored." + matrix.name, in: file, site: matrix.site, meter: matrix.meter)
+  }
+}
+
+// MARK: Masks
+
+extension TrainingTensors {
+  private static func read(_ mask: ConnectionMask, of name: String, from file: SafetensorsFile) throws {
+    try file.expect("mask." + name, shape: [mask.words.count], types: [.uint64])
+    try file.read("mask." + name, into: UnsafeMutableRawBufferPointer(mask.words.buffer))
+  }
+
+  /// Gives a model with dense weights the masks that a run's checkpoint has; does nothing where it has none.
+  ///
+  /// - Throws: `EspalierError.input` where one does not fit.
+  static func readMasks(into model: Model, from folder: String, meter: AllocationMeter) throws {
+    guard let file = try file(in: folder) else { return }
+    for (parameter, layer) in zip(model.denseWeights, model.spec.weightLayers)
+    where file.entry(named: "mask." + parameter.name) != nil {
+      let (rows, columns) = (layer.shape.rows, layer.shape.columns)
+      let mask = ConnectionMask(
+        rows: rows, columns: columns, site: layer.site(connections: rows * columns), meter: meter)
+      try read(mask, of: parameter.name, from: file)
+      parameter.mask = mask
+    }
+  }
+
+  /// Live weights of each tensor that a run's checkpoint has a mask of, by the tensor's name.
+  static func liveWeights(in folder: String) throws -> [String: Int] {
+    guard let file = try file(in: folder) else { return [:] }
+    var counts: [String: Int] = [:]
+    for name in file.names where name.hasPrefix("mask.") {
+      guard let entry = file.entry(named: name), entry.type == .uint64 else { continue }
+      var words = [UInt64](repeating: 0, count: entry.byteRange.count / 8)
+      try words.withUnsafeMutableBytes { try file.read(name, into: $0) }
+      counts[String(name.dropFirst(5))] = words.reduce(0) { $0 + $1.nonzeroBitCount }
+    }
+    return counts
+  }
+
+  /// nil where there is none, as beside weights that are no run's.
+  private static func file(in folder: String) throws -> SafetensorsFile? {
+    let path = folder + "/" + fileName
+    return FileManager.default.fileExists(atPath: path) ? try SafetensorsFile(path: path) : nil
   }
 }
 
