@@ -59,11 +59,14 @@ extension CommandLineTests {
       }
     }
 
-    /// Ten moments from before the run's folder to its end, spread by the golden ratio; another number of threads each time.
+    /// Five moments from before the run's folder to its end, spread by the golden ratio, and five steps; another number of threads each
+    /// time.
     @Test func killedAtAnyMomentARunEndsTheSame() throws {
       let place = try IDXFolder()
+      // Steps long enough for runs to be killed between them.
+      let arguments = Self.tiny + ["--batch-size", "512"]
       let started = ContinuousClock.now
-      let whole = try TrainedRun(Self.tiny, output: place.path + "/whole")
+      let whole = try TrainedRun(arguments, output: place.path + "/whole")
       let seconds =
         Double((ContinuousClock.now - started).components.attoseconds) * 1e-18
         + Double((ContinuousClock.now - started).components.seconds)
@@ -71,7 +74,11 @@ extension CommandLineTests {
       for attempt in 0..<10 {
         let output = place.path + "/\(attempt)"
         let moment = seconds * (Double(attempt) * 0.618).truncatingRemainder(dividingBy: 1)
-        try KilledRun.train(Self.tiny + ["--output", output], after: moment)
+        if attempt % 2 == 0 {
+          try KilledRun.train(arguments + ["--output", output], after: moment)
+        } else {
+          try KilledRun.train(arguments + ["--output", output], signal: SIGKILL, afterSteps: 7 * attempt)
+        }
         guard let folder = KilledRun.folder(in: output) else { continue }
         if Self.isMidway(folder) { midway += 1 }
         // Once more on its way.
