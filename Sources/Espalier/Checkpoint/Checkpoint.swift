@@ -61,7 +61,9 @@ public struct Checkpoint {
 
   /// Opens a checkpoint of a model that has no name in `ModelCatalog`.
   ///
-  /// - Parameter spec: what the model was made from. Whether the weights fit shows when they are loaded.
+  /// - Parameters:
+  ///   - path: the checkpoint's folder.
+  ///   - spec: what the model was made from. Whether the weights fit shows when they are loaded.
   /// - Throws: `EspalierError.input` where it is absent, damaged or of another kind.
   public init(path: String, spec: ModelSpec) throws {
     try self.init(path: path) { _, _ in spec }
