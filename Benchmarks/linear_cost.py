@@ -7,7 +7,7 @@ SCALING is the program of this package (`swift build -c release --product Scalin
 linear-cost.svg. An mlp with two hidden layers of 4,096 to 1,048,576 units and 8 connections a unit, batches of 32, one thread.
 Layers are timed up to 1,048,576 units and counted up to `--counted` (some minutes; 1048576 takes hours under the emulator).
 
-Counting: cachegrind runs the program with 6 and 10 steps; the difference over 4 is a step, whatever was done before it. The same with
+Counting: cachegrind runs the program with 4 and 6 steps; the difference over 2 is a step, whatever was done before it. The same with
 updates every 2 steps, less the steps, is an update (GSE's; streamed RigL's beside it, on narrower layers, since it looks at every
 possible connection). Vector instructions count once; cachegrind has no AVX-512, so ESPALIER_ISA is avx2 there. Times are medians of
 the program alone, with the processor's own instruction set.
@@ -63,15 +63,15 @@ def counted(program, width, method, steps, interval):
 
 def per_step_and_update(program, width, methods):
     """Counts a step, and an update beside it for each method."""
-    plain = {steps: counted(program, width, "static", steps, 2) for steps in (6, 10)}
+    plain = {steps: counted(program, width, "static", steps, 2) for steps in (4, 6)}
     row = {"width": width}
     for event in ("instructions", "references"):
-        row[f"step_{event}"] = (plain[10][event] - plain[6][event]) / 4
+        row[f"step_{event}"] = (plain[6][event] - plain[4][event]) / 2
     for method in methods:
-        moved = {steps: counted(program, width, method, steps, 2) for steps in (6, 10)}
-        updates = moved[10]["updates"] - moved[6]["updates"]
+        moved = {steps: counted(program, width, method, steps, 2) for steps in (4, 6)}
+        updates = moved[6]["updates"] - moved[4]["updates"]
         for event in ("instructions", "references"):
-            extra = moved[10][event] - moved[6][event] - (plain[10][event] - plain[6][event])
+            extra = moved[6][event] - moved[4][event] - (plain[6][event] - plain[4][event])
             row[f"{method}_{event}"] = extra / updates
     return row
 

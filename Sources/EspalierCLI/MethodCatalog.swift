@@ -47,6 +47,12 @@ extension RunConfiguration {
       if self != .lottery { keys.formUnion([.rounds, .rewindStep]) }
       return keys
     }
+
+    /// Settings that none of `methods` has a use for; an unknown one (nil) may have one for any.
+    static func idleKeys(ofAll methods: [Self?]) -> Set<CodingKeys> {
+      guard let first = methods.first else { return [] }
+      return methods.dropFirst().reduce(first?.idleKeys ?? []) { $0.intersection($1?.idleKeys ?? []) }
+    }
   }
 
   /// The sparsity that a run begins with: GraNet's is lower than its final one.

@@ -233,21 +233,28 @@ struct TrainFlags: ParsableArguments {
     }
   }
 
-  /// Clears the flags that the named method would ignore.
-  mutating func clearIdleFlags(of name: String) {
-    let idle = RunConfiguration.Method(rawValue: name)?.idleKeys ?? []
-    if idle.contains(.guide) { guide = nil }
-    if idle.contains(.exactSubset) { exactSubset = nil }
-    if idle.contains(.extraBatches) { extraBatches = nil }
-    if idle.contains(.audit) { audit = nil }
-    if idle.contains(.powerprop) { powerprop = nil }
-    if idle.contains(.deepHoyer) { deepHoyer = nil }
-    if idle.contains(.scope) { scope = nil }
-    if idle.contains(.initialSparsity) { initialSparsity = nil }
-    if idle.contains(.backwardSparsity) { backwardSparsity = nil }
-    if idle.contains(.pruneSchedule) { pruneSchedule = nil }
-    if idle.contains(.rounds) { rounds = nil }
-    if idle.contains(.rewindStep) { rewindStep = nil }
+  /// Clears those of the flags `idle` that only some methods take. Returns which of them had been given.
+  @discardableResult
+  mutating func clearFlags(_ idle: Set<RunConfiguration.CodingKeys>) -> Set<RunConfiguration.CodingKeys> {
+    var cleared: Set<RunConfiguration.CodingKeys> = []
+    func clear<T>(_ key: RunConfiguration.CodingKeys, _ flag: inout T?) {
+      guard idle.contains(key), flag != nil else { return }
+      flag = nil
+      cleared.insert(key)
+    }
+    clear(.guide, &guide)
+    clear(.exactSubset, &exactSubset)
+    clear(.extraBatches, &extraBatches)
+    clear(.audit, &audit)
+    clear(.powerprop, &powerprop)
+    clear(.deepHoyer, &deepHoyer)
+    clear(.scope, &scope)
+    clear(.initialSparsity, &initialSparsity)
+    clear(.backwardSparsity, &backwardSparsity)
+    clear(.pruneSchedule, &pruneSchedule)
+    clear(.rounds, &rounds)
+    clear(.rewindStep, &rewindStep)
+    return cleared
   }
 
   private func resolveSchedule(_ run: inout RunConfiguration, samples: Int) throws {

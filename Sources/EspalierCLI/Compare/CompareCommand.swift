@@ -112,12 +112,22 @@ struct CompareCommand: ParsableCommand {
       throw EspalierError.usage("local-batch-norm: goes with mpirun, the runs of a comparison are a process each")
     }
     let methods = try list(named, flag: "methods") { $0.isEmpty ? nil : $0 }
+    try refuseIdleFlags(of: named)
     let sparsities = try sparsities.map { try list($0, flag: "sparsities", Double.init) }
     let seeds = try seeds.map { try list($0, flag: "seeds") { UInt64($0) } }
     return try ComparisonGrid(
       methods: methods.map { try MethodVariant($0) },
       sparsities: sparsities ?? [flags.sparsity ?? RunConfiguration().sparsity],
       seeds: seeds ?? [flags.seed], flags: flags)
+  }
+
+  /// Refuses a flag that none of the methods could heed; what some take is for those.
+  private func refuseIdleFlags(of methods: String) throws {
+    let idle = RunConfiguration.Method.idleKeys(ofAll: MethodVariant.methods(in: methods))
+    var flags = flags
+    let given = flags.clearFlags(idle).map(\.rawValue).sorted()
+    guard let flag = given.first else { return }
+    throw EspalierError.usage("\(flag): none of the methods \(methods) takes it; leave --\(flag) out")
   }
 
   /// The values of a comma-separated list, each once.

@@ -33,6 +33,14 @@ struct MethodVariant {
     flags = try ConfigurationFile.flags(arguments, place: place)
   }
 
+  /// What the variants of a comma-separated list are variants of; nil for unknown methods.
+  static func methods(in list: String) -> [RunConfiguration.Method?] {
+    list.split(separator: ",").map { variant in
+      let name = variant.prefix { $0 != ":" }.trimmingCharacters(in: .whitespaces)
+      return RunConfiguration.Method(rawValue: name)
+    }
+  }
+
   private static func key(_ name: String, place: String) throws -> RunConfiguration.CodingKeys {
     let key = RunConfiguration.CodingKeys(rawValue: name)
     if let key, settings[key] == nil {
@@ -61,7 +69,7 @@ struct MethodVariant {
   {
     var own = shared
     own.method = method
-    own.clearIdleFlags(of: method)
+    own.clearFlags(RunConfiguration.Method(rawValue: method)?.idleKeys ?? [])
     // What would contradict a flag of the variant's own gives way to it.
     if flags.optimizer == OptimizerKind.adamw.rawValue { own.momentum = nil }
     if flags.schedule == ScheduleKind.cosine.rawValue { own.milestones = nil }

@@ -149,10 +149,11 @@ enum ArgumentExpansion {
       values(of: "--" + key.rawValue, in: expanded + given).last
     }
     let standard = RunConfiguration()
+    let named = last(.method).map(RunConfiguration.Method.init(rawValue:)) ?? standard.method
     // A comparison has several.
-    let method =
-      verb == "train" ? last(.method).map(RunConfiguration.Method.init(rawValue:)) ?? standard.method : nil
-    var idle = method?.idleKeys ?? []
+    let method = verb == "train" ? named : nil
+    let compared = values(of: "--methods", in: given).last.map(MethodVariant.methods(in:))
+    var idle = RunConfiguration.Method.idleKeys(ofAll: verb == "train" ? [named] : compared ?? [named])
     if verb == "compare" { idle.insert(.localNorms) }
     let model = last(.model) ?? standard.model
     if model != "mlp" { idle.insert(.hidden) }
