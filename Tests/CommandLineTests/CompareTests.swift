@@ -266,7 +266,7 @@ extension CommandLineTests {
       (["--methods", "gse:gamma=1:gamma=2"], "gamma twice"), (["--methods", "gse:augment=3"], "true or false"),
       (["--methods", "set:guide=grabo"], "methods: 'set:guide=grabo': guide: only method gse takes it"),
       (["--methods", "gse:guide=grab"], "did you mean 'grabo'?"), (["--methods", "gsee:gamma=1"], "'gsee' is unknown"),
-      (["--methods", "set,rigl:alpha=0.3", "--guide", "grabo"], "guide: none of the methods set,rigl:alpha=0.3 takes it"),
+      (["--methods", "set,rigl:alpha=0.3", "--guide", "grabo"], "guide: none of the methods set,rigl:alpha=0.3"),
       (["--methods", "gse,static", "--rounds", "3"], "rounds: none of the methods gse,static takes it"),
     ])
     func badFlagsAreRefused(arguments: [String], word: String) throws {
