@@ -5,10 +5,8 @@ PACKAGES = git pkg-config libc6-dev zlib1g-dev libssl-dev libopenblas-dev libomp
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 SWIFT ?= swift
 
-# What `make train` runs; add flags with FLAGS, e.g. make train FLAGS="--seed 1 --threads 1".
-TRAIN = --model vgg16-small --dataset fashion-mnist --method gse --guide uniform --update-mode add --sparsity 0.98 \
-	--epochs 4 --batch-size 128 --lr 0.1 --warmup-epochs 0.5 --milestones 2,3 \
-	--update-every 100 --update-until 0.75
+# What `make train` runs, a recipe (Sources/EspalierCLI/Configuration/Preset.swift); add flags with FLAGS, e.g. make train FLAGS="--seed 1".
+TRAIN = --preset fashion-mnist-vgg16-98
 
 .PHONY: train build install test sanitize test-neon test-mpi test-import fuzz docs packages format format-check clean
 
@@ -92,7 +90,7 @@ packages:
 	fi
 
 C_FILES = $(shell git ls-files 'CKernels/*.c' 'CKernels/*.h' 'Tests/*.c' 'Tests/*.h')
-SWIFT_FILES = Package.swift Plugins Sources Tests
+SWIFT_FILES = Package.swift Plugins Sources Tests $(shell git ls-files 'Benchmarks/*.swift')
 
 # Rewrites the sources as the formatters' settings (.clang-format, .swift-format) say.
 format: PACKAGES += clang-format
@@ -106,4 +104,4 @@ format-check: packages
 	$(SWIFT) format lint --strict --recursive $(SWIFT_FILES)
 
 clean:
-	rm -rf .build .build-install .build-sanitize .build-neon .build-mpi .build-fuzz
+	rm -rf .build .build-install .build-sanitize .build-neon .build-mpi .build-fuzz Benchmarks/.build

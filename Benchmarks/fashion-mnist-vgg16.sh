@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
-# Trains VGG-16-small at 98 % sparsity on Fashion-MNIST with three seeds a method, and prints a table.
+# Trains what `make train` runs, VGG-16-small at 98 % sparsity on Fashion-MNIST, with three seeds a method, and prints a table.
 #
-#   Benchmarks/fashion-mnist-vgg16.sh [METHOD[/UPDATE_MODE]...]
+#   Benchmarks/fashion-mnist-vgg16.sh OUTPUT [METHOD[/UPDATE_MODE]...]
 #
-# gse/add gse/replace static set/add by default; dense takes several times as long. Raw results go to
-# Benchmarks/results/fashion-mnist-vgg16/METHOD-UPDATE_MODE-SEED.json. SEEDS and THREADS may be set.
+# gse/add gse/replace static set/add by default; dense takes several times as long. OUTPUT gets METHOD-UPDATE_MODE-SEED.json of each
+# run; those that are there already are not made again. SEEDS and THREADS may be set.
 set -euo pipefail
+[ $# -gt 0 ] || { echo "usage: $0 OUTPUT [METHOD[/UPDATE_MODE]...]" >&2; exit 64; }
+mkdir -p "$1"
+output=$(cd "$1" && pwd)
+shift
 cd "$(dirname "$0")/.."
 
 methods=("$@")
 [ $# -gt 0 ] || methods=(gse/add gse/replace static set/add)
 seeds=${SEEDS:-0 1 2}
-results=Benchmarks/results/fashion-mnist-vgg16
-mkdir -p "$results"
 
 make build >&2
 for choice in "${methods[@]}"; do
@@ -21,19 +23,21 @@ for choice in "${methods[@]}"; do
   mode=${mode#/}
   mode=${mode:-replace}
   for seed in $seeds; do
-    .build/release/espalier train --model vgg16-small --dataset fashion-mnist --method "$method" --sparsity 0.98 \
-      --epochs 4 --batch-size 128 --lr 0.1 --warmup-epochs 0.5 --milestones 2,3 \
-      --update-every 100 --update-until 0.75 --update-mode "$mode" --seed "$seed" ${THREADS:+--threads "$THREADS"} --json \
-      >"$results/${choice/\//-}-$seed.json"
+    result="$output/${choice/\//-}-$seed.json"
+    [ -e "$result" ] && continue
+    .build/release/espalier train --preset fashion-mnist-vgg16-98 --method "$method" --update-mode "$mode" --seed "$seed" \
+      ${THREADS:+--threads "$THREADS"} --output "$output/runs" --json >"$result.part"
+    mv "$result.part" "$result"
   done
 done
 
-python3 - "$results" "${methods[@]}" <<'PYTHON'
-import glob, json, statistics, sys
+python3 - "$output" "$seeds" "${methods[@]}" <<'PYTHON'
+import json, statistics, sys
+output, seeds = sys.argv[1], sys.argv[2].split()
 print("| method | test accuracy, mean of seeds (each) | training s | step ms, median | resident MiB | FLOPs of dense |")
 print("| --- | --- | --- | --- | --- | --- |")
-for method in sys.argv[2:]:
-    runs = [json.load(open(p)) for p in sorted(glob.glob(f"{sys.argv[1]}/{method.replace('/', '-')}-[0-9]*.json"))]
+for method in sys.argv[3:]:
+    runs = [json.load(open(f"{output}/{method.replace('/', '-')}-{seed}.json")) for seed in seeds]
     accuracies = [r["test_accuracy"] for r in runs]
     each = ", ".join(f"{a:.4f}" for a in accuracies)
     row = [

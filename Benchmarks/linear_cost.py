@@ -28,6 +28,8 @@ WIDTHS = {
 }
 TIMED = {False: {"gse": [4096 << k for k in range(9)], "rigl": [1024, 4096, 16384]}, True: WIDTHS[True]}
 
+SCRATCH = tempfile.TemporaryDirectory()
+
 
 def run(command, environment=None):
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **(environment or {})})
@@ -39,7 +41,7 @@ def run(command, environment=None):
 @functools.cache
 def stripped(program):
     """A copy without debug information, whose form valgrind may not know."""
-    path = os.path.join(tempfile.mkdtemp(), "scaling")
+    path = os.path.join(SCRATCH.name, "scaling")
     subprocess.run(["strip", "-o", path, program], check=True)
     return path
 

@@ -9,6 +9,7 @@
 # weights take half.
 set -euo pipefail
 
+[ $# -ge 2 ] || { echo "usage: $0 ESPALIER OUTPUT [MODEL...]" >&2; exit 64; }
 espalier=$1
 output=$2
 shift 2

@@ -4,10 +4,10 @@
     python3 wide_training.py ESPALIER OUTPUT [--widths 16384,...,1048576] [--connections 7] [--steps 24] [--threads 2]
                                              [--epoch 1048576]
 
-Two hidden layers of each width on Fashion-MNIST, Erdos-Renyi with `--connections` connections a unit in all, batches of 128, GSE, four
-updates in `--steps` steps. The dense weights of the middle layer of 1,048,576 units would take 4.4 TB. `--epoch WIDTH` trains that width
-for a whole epoch instead, with an update every hundred steps. OUTPUT gets wide-training.json and, where Matplotlib is installed,
-wide-training.svg. Exits with 1 where memory more than doubled, or time grew more than 2.5 times, from one width to twice that width;
+Two hidden layers of each width on Fashion-MNIST, Erdos-Renyi with `--connections` connections a unit in all, batches of 128, GSE, an
+update every fifth of the `--steps` steps (24: every four). The dense weights of the middle layer of 1,048,576 units would take 4.4 TB.
+`--epoch WIDTH` trains that width for a whole epoch instead, with an update every hundred steps. OUTPUT gets wide-training.json and,
+where Matplotlib is installed, wide-training.svg. Exits with 1 where memory more than doubled, or time grew more than 2.5 times, from one width to twice that width;
 times count once activations are larger than the caches (from `--cached` units on).
 
 The learning rate falls with the width, as an output's logit moves by rate x fan-in: 32 / width.

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 swift=${SWIFT:-swift}
 archive=${1:-.build/Espalier.doccarchive}
 build=($swift build -c release)
-"${build[@]}" --target EspalierBench
+for module in EspalierBench EspalierMPI; do "${build[@]}" --target "$module"; done
 products=$("${build[@]}" --show-bin-path)
 toolchain=$(dirname "$(readlink -f "$(command -v "$swift")")")
 export PATH=$PATH:$toolchain
@@ -27,12 +27,12 @@ extract() { swift-symbolgraph-extract "${options[@]}" -output-dir "$symbols/$1" 
 # One page a symbol, whichever of the modules that Espalier exports it is from.
 exported=$(sed -n 's/^@_exported import //p' Sources/Espalier/Exports.swift | paste -sd,)
 extract all Espalier -emit-extension-block-symbols -experimental-allowed-reexported-modules="$exported"
-for module in EspalierBaselines EspalierBench; do extract all "$module"; done
+for module in EspalierBaselines EspalierBench EspalierMPI; do extract all "$module"; done
 mv "$symbols"/all/Espalier{,@Swift}.symbols.json "$symbols/shown"
 
 undocumented=$(jq -r '.symbols[] | select(.docComment == null and .kind.identifier != "swift.extension" and .location != null)
   | "\(.location.uri | ltrimstr("file://")):\(.location.position.line + 1): \(.pathComponents | join(".")) has no doc comment"' \
-  "$symbols"/shown/*.json "$symbols"/all/EspalierB*.json | sort -u)
+  "$symbols"/shown/*.json "$symbols"/all/Espalier*.json | sort -u)
 if [ -n "$undocumented" ]; then
   echo "$undocumented" >&2
   exit 1

@@ -8,7 +8,12 @@
 set -euo pipefail
 espalier=$(realpath "$1")
 place=$(mktemp -d)
-trap 'rm -rf "$place"' EXIT
+launcher=
+clean_up() {
+  [ -z "$launcher" ] || kill -9 $(pgrep -P "$launcher") "$launcher" 2>/dev/null || true
+  rm -rf "$place"
+}
+trap clean_up EXIT
 cd "$place"
 # As in a container: the caller may be root, with fewer processors than ranks and other work beside them.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_rmaps_base_oversubscribe=1
@@ -76,6 +81,7 @@ finish() { # OUTPUT
   done
   status=0
   wait $launcher || status=$?
+  launcher=
 }
 
 # 2. A rank is killed: the others end, and the run goes on with another number of ranks, to the same step.

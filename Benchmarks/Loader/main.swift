@@ -12,14 +12,13 @@ func measure(_ split: ImageSplit, side: Int, workers: Int) throws -> Double {
   let order = SampleOrder(count: split.count, epoch: 0, random: random)
   let request = PictureRequest(
     split: split, batches: order.batches(size: 32, dropLast: true), first: 0,
-    transform: .random(RandomResizedCrop(), flips: true, epoch: 0, random),
+    transform: .random(.resized, flips: true, epoch: 0, random),
     size: PictureSize(height: side, width: side), damage: .replace)
   let started = ContinuousClock.now
   let batches = try PictureBatches(request, workers: workers, instructionSet: .selected())
   var pictures = 0
   while let count = try batches.withNext({ $0.samples.count }) { pictures += count }
-  let elapsed = ContinuousClock.now - started
-  return Double(pictures) / (Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) * 1e-18)
+  return Double(pictures) / ((ContinuousClock.now - started) / .seconds(1))
 }
 
 let arguments = CommandLine.arguments.dropFirst()

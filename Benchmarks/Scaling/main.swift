@@ -10,11 +10,11 @@ import Foundation
 struct Outcome: Encodable {
   let width, connections, steps, updates: Int
   /// Medians; the update's is what it takes beside the pass that it is in.
-  let step_ms: Double
-  let update_ms: Double?
-  let weight_bytes, activation_bytes, candidates: Int
+  let stepMs: Double
+  let updateMs: Double?
+  let weightBytes, activationBytes, candidates: Int
   /// Nanoseconds to read 32 samples of one unit at a random place among WIDTH units.
-  let probe_ns: Double
+  let probeNs: Double
 }
 
 final class Watcher: TrainingObserver {
@@ -38,18 +38,20 @@ func probe(width: Int, batch: Int) -> Double {
   }
   let elapsed = ContinuousClock.now - started
   precondition(sums[0][0] > 0)
-  return (Double(elapsed.components.seconds) * 1e9 + Double(elapsed.components.attoseconds) * 1e-9) / Double(places.count)
+  return elapsed / .nanoseconds(1) / Double(places.count)
 }
 
 func run(_ arguments: [String]) throws -> Outcome? {
-  guard arguments.count >= 4, let width = Int(arguments[0]), let steps = Int(arguments[2]), let interval = Int(arguments[3])
+  guard arguments.count >= 4, let width = Int(arguments[0]), let steps = Int(arguments[2]),
+    let interval = Int(arguments[3])
   else { return nil }
   let perUnit = arguments.count > 4 ? Double(arguments[4]) ?? 8 : 8
   let batch = 32
   let context = try ComputeContext(threads: 1)
   let data = try ImageDataset.synthetic(trainCount: batch * 64, testCount: 1)
   let spec = try ModelCatalog.spec(
-    ModelCatalog.Request(name: "mlp", hidden: [width, width], images: FeatureSize(channels: 1, height: 28, width: 28), classes: 10))
+    ModelCatalog.Request(
+      name: "mlp", hidden: [width, width], images: FeatureSize(channels: 1, height: 28, width: 28), classes: 10))
   let sparsity = 1 - perUnit * Double(2 * width + 10) / Double(spec.sparsifiableWeights)
   let model = try Model(sparse: spec, sparsity: sparsity, random: CounterRandom(seed: 0), context: context)
   var options = TrainingOptions(epochs: nil, maxSteps: steps)
@@ -70,14 +72,16 @@ func run(_ arguments: [String]) throws -> Outcome? {
   let seconds = watcher.updates.map(\.seconds).sorted()
   return Outcome(
     width: width, connections: model.connections, steps: steps, updates: watcher.updates.count,
-    step_ms: result.stepMillisecondsMedian, update_ms: seconds.isEmpty ? nil : seconds[seconds.count / 2] * 1e3,
-    weight_bytes: context.meter.reading.peakWeightBytes, activation_bytes: context.meter.reading.peakActivationBytes,
+    stepMs: result.stepMillisecondsMedian, updateMs: seconds.isEmpty ? nil : seconds[seconds.count / 2] * 1e3,
+    weightBytes: context.meter.reading.peakWeightBytes, activationBytes: context.meter.reading.peakActivationBytes,
     candidates: watcher.updates.last?.layers.reduce(0) { $0 + $1.candidates } ?? 0,
-    probe_ns: ProcessInfo.processInfo.environment["SCALING_PROBE"] == "0" ? 0 : probe(width: width, batch: batch))
+    probeNs: ProcessInfo.processInfo.environment["SCALING_PROBE"] == "0" ? 0 : probe(width: width, batch: batch))
 }
 
 guard let outcome = try run(Array(CommandLine.arguments.dropFirst())) else {
   print("usage: Scaling WIDTH gse|rigl|static STEPS INTERVAL [PER_UNIT]")
   exit(64)
 }
-print(String(decoding: try JSONEncoder().encode(outcome), as: UTF8.self))
+let encoder = JSONEncoder()
+encoder.keyEncodingStrategy = .convertToSnakeCase
+print(String(decoding: try encoder.encode(outcome), as: UTF8.self))

@@ -5,16 +5,18 @@
 # usage: Benchmarks/rivals/run.sh            everything; some 20 minutes on 2 cores, on a machine that does nothing else
 #        PYTHON=.../python Benchmarks/rivals/run.sh    with an environment that has the packages already
 set -euo pipefail
+case ${PYTHON:-} in */*) PYTHON=$(realpath -s "$PYTHON") ;; esac
 cd "$(dirname "$0")"
 root=../..
 
 if [ -z "${PYTHON:-}" ]; then
   PYTHON=.venv/bin/python
-  if [ ! -x $PYTHON ]; then
+  if [ ! -e .venv/complete ]; then
     python3 -m venv .venv
     $PYTHON -m pip install -q setuptools wheel pybind11 numpy==2.4.6 scipy==1.17.1 torch==2.15.0
     # SparseProp's setup asks the shell's python3 for pybind11's headers.
     PATH="$PWD/.venv/bin:$PATH" $PYTHON -m pip install -q --no-build-isolation --no-deps sparseprop==0.1.14 sparselab==0.2.2
+    touch .venv/complete
   fi
 fi
 

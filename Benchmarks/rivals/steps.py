@@ -61,7 +61,7 @@ def espalier_round(binary, model, threads, steps):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("espalier", nargs="?")
+    parser.add_argument("espalier")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--avx2", action="store_true")
     parser.add_argument("--rounds", type=int, default=5)
@@ -79,7 +79,7 @@ def main():
     for model in options.models.split(","):
         rounds = []
         for _ in range(options.rounds):
-            dense = run([sys.executable, __file__, "--torch-round", model, "--threads", str(options.threads)])
+            dense = run([sys.executable, __file__, options.espalier, "--torch-round", model, "--threads", str(options.threads)])
             rounds.append((dense, espalier_round(options.espalier, model, options.threads, STEPS[model][1])))
         cells = []
         for side in (0, 1):

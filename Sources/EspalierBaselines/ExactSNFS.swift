@@ -78,7 +78,7 @@ public final class ExactSNFS: DenseMethod {
 
   private func grow(_ k: Int, in layer: Int) throws {
     let parameter = weights.parameters[layer]
-    guard k > 0, let mask = parameter.mask, let momentum = parameter.optimizerState.first else { return }
+    guard k > 0, let mask = parameter.mask, let momentum = parameter.momenta else { return }
     var grown: [(row: Int, column: Int)] = []
     mask.invert()
     try select(k, in: layer, of: UnsafePointer(momentum.pointer), mask: mask) { tile, places in
@@ -116,9 +116,17 @@ extension VectorParameter {
     }
   }
 
+  /// All weights' momentum, or Adam's direction; nil before the optimizer's first step.
+  fileprivate var momenta: MeteredBuffer<Float>? {
+    guard optimizerState.count == 2 else { return optimizerState.first }
+    let (result, momentum) = (makeOptimizerState(), momentum)
+    for i in 0..<count { result.pointer[i] = momentum(i) }
+    return result
+  }
+
   /// Mean magnitude of the live weights' momentum; 0 before the optimizer's first step.
   fileprivate var meanLiveMomentum: Double {
-    guard let mask, let momentum = optimizerState.first else { return 0 }
+    guard let mask, let momentum = momenta else { return 0 }
     var sum = 0.0
     for row in 0..<mask.rows {
       for column in 0..<mask.columns where mask[row, column] {

@@ -51,18 +51,6 @@ struct BenchCommand: ParsableCommand {
   }
 }
 
-/// Comma-separated numbers.
-enum NumberList {
-  static func parse<T>(_ text: String, flag: String, _ parse: (String) -> T?) throws -> [T] {
-    try text.split(separator: ",", omittingEmptySubsequences: false).map { part in
-      guard let value = parse(part.trimmingCharacters(in: .whitespaces)) else {
-        throw EspalierError.usage("\(flag): '\(text)' is not a list of numbers such as 1,2")
-      }
-      return value
-    }
-  }
-}
-
 /// A benchmark for people to read.
 enum BenchTable {
   static func lines(_ report: BenchReport) -> [String] {

@@ -53,18 +53,13 @@ struct ModelShape {
     self.model = model
     self.width = width ?? 1
     guard let hidden else {
-      self.hidden = [512, 512]
+      self.hidden = ModelCatalog.defaultHidden
       return
     }
     guard model == "mlp" else {
       throw EspalierError.usage("hidden: only model mlp takes it, the model is \(model)")
     }
-    self.hidden = try hidden.split(separator: ",", omittingEmptySubsequences: false).map { part in
-      guard let units = Int(part.filter { $0 != " " }) else {
-        throw EspalierError.usage("hidden: '\(hidden)' is not a list of numbers such as 512,512")
-      }
-      return units
-    }
+    self.hidden = try NumberList.parse(hidden, flag: "hidden", mayBeEmpty: true, Int.init)
   }
 
   /// - Parameter classes: 0 for as many as the weights have.

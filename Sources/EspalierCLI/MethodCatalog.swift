@@ -29,6 +29,16 @@ extension RunConfiguration {
       [.topkast, .dense, .gradual, .lottery].contains(self) || startScore != nil
     }
     var takesBackwardSparsity: Bool { self == .topkast }
+    /// Why weights from a file cannot be what it begins with; nil where they can.
+    var ownStart: String? {
+      switch self {
+      case .topkast: "chooses among starting weights of its own"
+      case .granet: "begins with more connections than it ends with"
+      case .snfsDense: "begins with random connections"
+      case _ where startScore != nil: "chooses from random initial weights"
+      default: nil
+      }
+    }
     /// Whether `--scope` could not change where connections compete.
     var fixesScope: Bool {
       [.dsr, .deepr, .mest, .snfs, .granet, .topkast, .snfsDense].contains(self) || startScore != nil
@@ -38,7 +48,7 @@ extension RunConfiguration {
     var idleKeys: Set<CodingKeys> {
       var keys: Set<CodingKeys> = []
       if !takesGuide { keys.insert(.guide) }
-      if self != .gse { keys.formUnion([.exactSubset, .extraBatches, .audit]) }
+      if self != .gse { keys.formUnion([.exactSubset, .wholeDenseLayers, .extraBatches, .audit]) }
       if isDense { keys.formUnion([.powerprop, .deepHoyer]) }
       if fixesScope { keys.insert(.scope) }
       if !takesInitialSparsity { keys.insert(.initialSparsity) }
@@ -55,10 +65,14 @@ extension RunConfiguration {
     }
   }
 
+  /// The sparsity that GraNet begins with.
+  var denserStart: Double { initialSparsity ?? 0.5 }
+
   /// The sparsity that a run begins with: GraNet's is lower than its final one.
-  var startSparsity: Double {
-    method == .granet ? min(sparsity, initialSparsity ?? 0.5) : sparsity
-  }
+  var startSparsity: Double { method == .granet ? min(sparsity, denserStart) : sparsity }
+
+  /// How often lottery tickets are trained.
+  var trainings: Int { rounds ?? 5 }
 
   /// The sparsity of what Top-KAST trains: by default it is twice what is used.
   var resolvedBackwardSparsity: Double { backwardSparsity ?? max(0, 1 - 2 * (1 - sparsity)) }
@@ -76,7 +90,7 @@ extension RunConfiguration {
     case .gse:
       return try GSE(
         schedule: schedule, guide: guide, gamma: gamma, scope: scope,
-        subsetSize: exactSubset == true ? .exact : .drawn)
+        subsetSize: exactSubset == true ? .exact : .drawn, examinesDenseLayersWhole: wholeDenseLayers == true)
     case .set: return SET(schedule: schedule, scope: scope)
     case .dsr: return DSR(schedule: constant)
     case .deepr: return DeepR(recordEvery: schedule.interval)
@@ -103,7 +117,7 @@ extension RunConfiguration {
     let steps: Int
     switch method {
     case .gradual: steps = schedule.end
-    case .lottery: steps = ((rounds ?? 5) - 1) * timetable.horizon + 1
+    case .lottery: steps = (trainings - 1) * timetable.horizon + 1
     case .granet where startSparsity < sparsity: steps = schedule.lastUpdate + 1
     default: return nil
     }
@@ -125,7 +139,7 @@ extension RunConfiguration {
         model, schedule: schedule, sparsity: sparsity, decay: pruneSchedule ?? .cubic, scope: scope, context: context)
     case .lottery:
       return try LotteryTickets(
-        model, rounds: rounds ?? 5, stepsPerRound: timetable.horizon, rewindStep: rewindStep ?? 0, sparsity: sparsity,
+        model, rounds: trainings, stepsPerRound: timetable.horizon, rewindStep: rewindStep ?? 0, sparsity: sparsity,
         scope: scope, context: context)
     case .snfsDense:
       let start =

@@ -30,6 +30,7 @@ struct RunConfiguration: Codable, Hashable {
   var gamma = 1.0
   /// Of `gse` alone.
   var exactSubset: Bool?
+  var wholeDenseLayers: Bool?
   var extraBatches: Int?
   var audit: Int?
   var alpha = 0.2
@@ -53,6 +54,8 @@ struct RunConfiguration: Codable, Hashable {
   /// Of several ranks.
   var localNorms: Bool?
   var augment = false
+  /// Of pictures in files.
+  var crop: TrainingCrop?
   var shuffle = true
   var seed: UInt64 = 0
   var threads = 1
@@ -91,6 +94,7 @@ struct RunConfiguration: Codable, Hashable {
     case rewindStep = "rewind-step"
     case distribution, rewire, gamma
     case exactSubset = "exact-subset"
+    case wholeDenseLayers = "whole-dense-layers"
     case extraBatches = "extra-batches"
     case audit, alpha
     case updateEvery = "update-every"
@@ -110,7 +114,7 @@ struct RunConfiguration: Codable, Hashable {
     case deepHoyer = "deephoyer"
     case accumulate
     case localNorms = "local-batch-norm"
-    case augment, shuffle, seed, threads
+    case augment, crop, shuffle, seed, threads
     case initialWeights = "init"
     case output
     case maxTime = "max-time"
@@ -122,8 +126,11 @@ struct RunConfiguration: Codable, Hashable {
 
   /// Which connections a run begins with. `small-world` shares them among layers as `erdos-renyi` does.
   var graph: InitialGraph {
-    distribution == .smallWorld ? .smallWorld(rewiring: rewire ?? 0.1) : .random
+    distribution == .smallWorld ? .smallWorld(rewiring: rewiring) : .random
   }
+
+  /// The probability that a connection of a ring lattice is rewired.
+  var rewiring: Double { rewire ?? 0.1 }
 
   /// - Throws: `EspalierError.usage` for values out of range that nothing else looks at.
   func validateCheckpoints() throws {
@@ -154,6 +161,7 @@ struct RunConfiguration: Codable, Hashable {
     options.milestones = milestones
     options.labelSmoothing = labelSmoothing
     options.augments = augment
+    options.crop = crop ?? .resized
     options.shuffles = shuffle
     options.seed = seed
     options.logEvery = logEvery
@@ -165,7 +173,8 @@ struct RunConfiguration: Codable, Hashable {
   /// The model that they name, for a data set's images.
   func modelRequest(for description: DatasetDescription) -> ModelCatalog.Request {
     ModelCatalog.Request(
-      name: model, width: width, hidden: hidden ?? [512, 512], images: description.images(forModel: model),
+      name: model, width: width, hidden: hidden ?? ModelCatalog.defaultHidden,
+      images: description.images(forModel: model),
       classes: description.classes)
   }
 }

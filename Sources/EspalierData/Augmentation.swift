@@ -11,11 +11,15 @@ public struct Augmentation: Sendable, Hashable {
   /// Whether half of the images, at random, are mirrored.
   public let flips: Bool
 
+  /// Which part of a picture that is decoded on the way is taken; images in memory are padded and cropped.
+  public let crop: TrainingCrop
+
   /// - Precondition: 0 <= padding <= 16,383.
-  public init(padding: Int = 4, flips: Bool = true) {
+  public init(padding: Int = 4, flips: Bool = true, crop: TrainingCrop = .resized) {
     precondition((0...16_383).contains(padding))
     self.padding = padding
     self.flips = flips
+    self.crop = crop
   }
 
   /// The placements of the given samples of the data set in one epoch, in their order.

@@ -26,7 +26,8 @@ public struct ExplorationTracker {
   /// Adds the connections that `matrix` is about to grow. O(explored).
   public mutating func add(_ grown: SparseStructure, to matrix: SparseMatrix) throws {
     guard let present = explored else { return }
-    let site = matrix.site
+    // A layer may grow more connections than it has.
+    let site = matrix.site.with(connections: max(matrix.count, grown.count))
     let fresh = grown.subtracting(present, site: site, meter: meter)
     guard present.count + fresh.count <= site.largestBuffer(gamma: meter.gamma) else {
       explored = nil

@@ -67,9 +67,7 @@ extension CommandLineTests {
       let arguments = Self.tiny + ["--batch-size", "512"]
       let started = ContinuousClock.now
       let whole = try TrainedRun(arguments, output: place.path + "/whole")
-      let seconds =
-        Double((ContinuousClock.now - started).components.attoseconds) * 1e-18
-        + Double((ContinuousClock.now - started).components.seconds)
+      let seconds = (ContinuousClock.now - started) / .seconds(1)
       var midway = 0
       for attempt in 0..<10 {
         let output = place.path + "/\(attempt)"

@@ -47,7 +47,7 @@ struct PictureFolder {
     let order = SampleOrder(count: split.count, epoch: epoch, shuffled: !centre, random: random)
     let request = PictureRequest(
       split: split, batches: order.batches(size: batch, dropLast: damage == .replace), first: first,
-      transform: centre ? .centre : .random(RandomResizedCrop(), flips: true, epoch: epoch, random), size: size,
+      transform: centre ? .centre : .random(.resized, flips: true, epoch: epoch, random), size: size,
       damage: damage)
     let batches = try PictureBatches(
       request, workers: workers, ahead: ahead, stackBytes: stackBytes, instructionSet: try .selected())

@@ -163,6 +163,21 @@ import Testing
     #expect(centre.windowLeft + 24 <= centre.resizedWidth && centre.windowTop + 24 <= centre.resizedHeight)
   }
 
+  /// Evaluation's size, at any place with equal chance.
+  @Test func windowsLieAnywhere() {
+    let size = PictureSize(height: 224, width: 224)
+    var (tops, lefts) = ([Int](repeating: 0, count: 33), [Int](repeating: 0, count: 118))
+    for picture in 0..<20_000 as Range<UInt32> {
+      let crop = TrainingCrop.window.crop(width: 500, height: 375, size: size, picture: picture, stream)
+      #expect((crop.left, crop.top, crop.width, crop.height) == (0, 0, 500, 375))
+      #expect((crop.resizedWidth, crop.resizedHeight) == (341, 256))
+      tops[crop.windowTop] += 1
+      lefts[crop.windowLeft] += 1
+    }
+    #expect(ChiSquared(counts: tops).isPlausible)
+    #expect(ChiSquared(counts: lefts).isPlausible)
+  }
+
   /// No shape in range fits a strip: its centre is taken.
   @Test func stripsAreTakenAtTheirCentre() {
     let wide = RandomResizedCrop().crop(width: 1000, height: 9, size: size, picture: 1, stream)

@@ -87,15 +87,17 @@ import Testing
     }
   }
 
-  /// epsilon * (input channels + output channels + kernel height + kernel width); a linear layer has no kernel.
+  /// epsilon * (input channels + output channels + kernel height + kernel width); a linear layer has no kernel, a convolution of
+  /// 1 x 1 has.
   @Test func erdosRenyiKernelFollowsItsFormula() throws {
     let layers = [
       SparseLayerShape(name: "a", rows: 128, inChannels: 64, kernelHeight: 3, kernelWidth: 3),
       SparseLayerShape(name: "b", rows: 300, inChannels: 500),
       SparseLayerShape(name: "c", rows: 50, inChannels: 60, kernelHeight: 5, kernelWidth: 3),
+      SparseLayerShape(name: "d", rows: 30, inChannels: 40, isConvolution: true),
     ]
     let budgets = try ErdosRenyiKernel().budgets(for: layers, sparsity: 0.95)
-    let widths = [128 + 64 + 3 + 3, 800, 50 + 60 + 5 + 3]
+    let widths = [128 + 64 + 3 + 3, 800, 50 + 60 + 5 + 3, 30 + 40 + 1 + 1]
     let epsilon = 0.05 * Double(layers.reduce(0) { $0 + $1.size }) / Double(widths.reduce(0, +))
     for (budget, width) in zip(budgets, widths) { #expect(abs(Double(budget) - epsilon * Double(width)) <= 1) }
   }

@@ -43,6 +43,24 @@ import Testing
     }
   }
 
+  /// The authors' code: a layer that is half dense or more looks at every other connection.
+  @Test func denseLayersAreExaminedWhole() throws {
+    var world = UpdaterCase(seed: 79, fraction: 0.4)
+    let layers = try makeLayers(
+      [(8, 10, 40), (8, 10, 39), (5, 5, 24), (4, 4, 16)], meter: world.meter, random: &world.random)
+    let updater = try GSE(schedule: world.schedule, gamma: 0.1, examinesDenseLayersWhole: true)
+    for (layer, isWhole) in zip(layers, [true, false, true, true]) {
+      let gradient = world.gradients(of: layer, integers: false)
+      let offered = updater.candidates(
+        in: MadeUpProbe(weights: layer, gradient: gradient), step: 1, random: world.streams)
+      let others = Set(0..<gradient.count).subtracting(layer.matrix.structure.cells)
+      #expect((Set(offered.connections.cells) == others) == isWhole)
+      #expect(
+        offered.gradients?.array.prefix(offered.connections.count).elementsEqual(
+          offered.connections.cells.map { gradient[$0] }) == true)
+    }
+  }
+
   /// Global scope: one sort over all layers, and no layer loses its last connection.
   @Test(arguments: [0.2, 0.9], [false, true])
   func globalEqualsOneSort(fraction: Double, integers: Bool) throws {

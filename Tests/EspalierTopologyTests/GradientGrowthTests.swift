@@ -94,8 +94,9 @@ import Testing
       throws: { ($0 as? EspalierError)?.kind == .usage })
   }
 
-  /// What is dropped in all is shared by mean momentum; layers that are nearly full or offered little pass it on.
-  @Test func snfsSharesByMomentum() throws {
+  /// What is dropped in all is shared by mean momentum, of Adam by m / sqrt(v); layers that are nearly full or offered little pass it on.
+  @Test(arguments: [false, true])
+  func snfsSharesByMomentum(isAdam: Bool) throws {
     var world = UpdaterCase(seed: 173, fraction: 0.5)
     let layers = try makeLayers(
       [(20, 30, 60), (20, 30, 60), (20, 30, 60), (5, 5, 25)], meter: world.meter, random: &world.random)
@@ -103,6 +104,13 @@ import Testing
     let scales: [Float] = [1, 2, 0.5, 9]
     for (layer, scale) in zip(layers, scales) {
       for i in 0..<layer.count { layer.optimizerState[0][i] = i % 2 == 0 ? scale : -scale }
+      guard isAdam else { continue }
+      layer.optimizerState.append(layer.makeOptimizerState())
+      for i in 0..<layer.count {
+        let root = Float(1 + i % 5) * 0.25 / scale
+        layer.optimizerState[0][i] *= root
+        layer.optimizerState[1][i] = root * root
+      }
     }
     let gradients = layers.map { world.gradients(of: $0, integers: false) }
     let offered = try offers(updater, layers, gradients, step: 1)

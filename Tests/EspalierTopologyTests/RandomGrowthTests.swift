@@ -75,6 +75,19 @@ import Testing
     }
   }
 
+  /// A layer that grows many times its own connections is sparse before and after, and on the way.
+  @Test func growthManyTimesALayerIsNeverDense() throws {
+    var world = UpdaterCase(seed: 188, fraction: 0.2)
+    let layer = try makeLayers([(300, 200, 50)], meter: world.meter, random: &world.random)[0]
+    var tracker = ExplorationTracker(layer.matrix)
+    let change = layer.exchange(pruned: layer.smallestWeights(10), growing: 9000, step: 1, random: world.streams)
+    try tracker.add(change.grown, to: layer.matrix)
+    try layer.apply(change)
+    tracker.forget(beyond: layer.matrix.site)
+    #expect(layer.count == 9040 && tracker.count == 9050)
+    try world.meter.check()
+  }
+
   /// Everything below one threshold goes; survivors' shares come; the threshold follows the target.
   @Test func dsrFollowsItsThreshold() throws {
     var world = UpdaterCase(seed: 183, fraction: 0.2)

@@ -40,10 +40,11 @@ import Testing
         updater.candidates(in: MadeUpProbe(weights: $0, gradient: []), step: step, random: world.streams)
       }
       let changes = updater.changes(for: offered, step: step, random: world.streams)
+      let inactive = layers.map { $0.matrix.rows * $0.matrix.columns - $0.count }
       let reference = ReferenceExchange(
         weights: layers.map { $0.matrix.withValues { Array($0) } },
-        gradients: offered.map { [Float](repeating: 0, count: $0.connections.count) },
-        k: min(world.count(of: total, step: step), offered.reduce(0) { $0 + $1.connections.count }), keepsOne: true)
+        gradients: inactive.map { [Float](repeating: 0, count: $0) },
+        k: min(world.count(of: total, step: step), inactive.reduce(0, +)), keepsOne: true)
       for (i, layer) in layers.enumerated() {
         #expect(changes[i].prunedPositions == reference.pruned[i])
         let before = Snapshot(layer)
@@ -79,35 +80,23 @@ import Testing
     #expect(LayerStatistics.isPlausible(chiSquared: statistic, degrees: 15))
   }
 
-  /// With more offered than grown, the lot favours none of a layer's inactive connections.
-  @Test func theLotIsFairWithinALayer() throws {
+  /// In global scope a layer grows its share of the network's inactive connections, however few it has.
+  @Test func globalGrowthFollowsWhatIsInactive() throws {
     var world = UpdaterCase(seed: 78, fraction: 0.5)
     let layers = try makeLayers(
-      [(4, 6, 3), (4, 6, 3), (4, 6, 3), (4, 6, 3)], meter: world.meter, random: &world.random)
+      [(30, 40, 60), (30, 40, 1100), (10, 10, 95), (6, 6, 36)], meter: world.meter, random: &world.random)
     let updater = SET(schedule: world.schedule, scope: .global)
-    var counts = layers.map { layer in
-      Dictionary(uniqueKeysWithValues: Set(0..<24).subtracting(layer.matrix.structure.cells).map { ($0, 0) })
+    let inactive = layers.map { Double($0.matrix.rows * $0.matrix.columns - $0.count) }
+    let offered = layers.map {
+      updater.candidates(in: MadeUpProbe(weights: $0, gradient: []), step: 1, random: world.streams)
     }
-    var variances = [Double](repeating: 0, count: 4)
-    var leftOut = 0
-    for seed in 0..<4000 {
-      let streams = CounterRandom(seed: UInt64(seed))
-      let offered = layers.map {
-        updater.candidates(in: MadeUpProbe(weights: $0, gradient: []), step: 1, random: streams)
-      }
-      for (i, change) in updater.changes(for: offered, step: 1, random: streams).enumerated() {
-        leftOut += offered[i].connections.count - change.grownCount
-        let p = Double(change.grownCount) / 21
-        variances[i] += p * (1 - p) * 21 / 20
-        for cell in change.grown.cells { counts[i][cell]! += 1 }
-      }
+    let changes = updater.changes(for: offered, step: 1, random: world.streams)
+    let total = Double(changes.reduce(0) { $0 + $1.grownCount })
+    #expect(Int(total) == changes.reduce(0) { $0 + $1.prunedCount } && total > 600)
+    for (change, inactive) in zip(changes, inactive) {
+      #expect(abs(Double(change.grownCount) - total * inactive / (1140 + 100 + 5)) < 1)
     }
-    #expect(leftOut > 4000)
-    for (counts, variance) in zip(counts, variances) {
-      let mean = Double(counts.values.reduce(0, +)) / 21
-      let squares = counts.values.reduce(0) { $0 + (Double($1) - mean) * (Double($1) - mean) }
-      #expect(counts.count == 21)
-      #expect(LayerStatistics.isPlausible(chiSquared: squares / variance, degrees: 20))
-    }
+    for (layer, change) in zip(layers, changes) { try layer.apply(change) }
+    try world.meter.check()
   }
 }

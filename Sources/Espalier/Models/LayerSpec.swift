@@ -167,7 +167,7 @@ extension LayerSpec {
     case .convolution(let name, let outChannels, let geometry, let bias):
       let shape = SparseLayerShape(
         name: name, rows: outChannels, inChannels: input.channels, kernelHeight: geometry.kernelHeight,
-        kernelWidth: geometry.kernelWidth)
+        kernelWidth: geometry.kernelWidth, isConvolution: true)
       let positions = try output(of: input).positions
       return WeightLayer(shape: shape, kind: .convolution(geometry), hasBias: bias, positions: positions, index: index)
     case .linear(let name, let outputs, let bias):

@@ -16,7 +16,7 @@ public enum ModelCatalog {
     public var classes: Int
 
     /// What `ModelCatalog.spec(_:)` shall describe; checked there.
-    public init(name: String, width: Double = 1, hidden: [Int] = [512, 512], images: FeatureSize, classes: Int) {
+    public init(name: String, width: Double = 1, hidden: [Int] = defaultHidden, images: FeatureSize, classes: Int) {
       self.name = name
       self.width = width
       self.hidden = hidden
@@ -24,6 +24,9 @@ public enum ModelCatalog {
       self.classes = classes
     }
   }
+
+  /// Units of `mlp`'s hidden layers where nothing else is asked for.
+  public static let defaultHidden = [512, 512]
 
   /// All names, as the command line lists them.
   public static let names: [String] =

@@ -120,7 +120,7 @@ package struct ScoringBatches {
       split, of: dataset, normalization: normalization, input: spec.input, context: context)
     let order = SampleOrder(count: split.count, epoch: 0, shuffled: options.shuffles, random: random)
     reader = loader.batches(
-      in: order, size: options.batchSize, dropLast: true, augmentation: options.augments ? Augmentation() : nil,
+      in: order, size: options.batchSize, dropLast: true, augmentation: options.augmentation,
       epoch: 0, random: random)
     batchCount = (samplesPerClass * spec.classes + options.batchSize - 1) / options.batchSize
     self.options = options

@@ -86,5 +86,5 @@ struct StepClock {
 
 extension Duration {
   /// As a number of seconds.
-  package var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
+  package var seconds: Double { self / .seconds(1) }
 }

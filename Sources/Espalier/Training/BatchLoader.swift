@@ -154,7 +154,7 @@ struct BatchReader {
   private func decode() throws -> PictureBatches {
     let transform =
       augmentation.map {
-        PictureRequest.Transform.random(RandomResizedCrop(), flips: $0.flips, epoch: epoch, random)
+        PictureRequest.Transform.random($0.crop, flips: $0.flips, epoch: epoch, random)
       } ?? .centre
     let request = PictureRequest(
       split: loader.split, batches: batches, first: position, transform: transform,

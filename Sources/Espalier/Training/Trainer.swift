@@ -70,7 +70,7 @@ public final class Trainer {
     self.random = random
     self.optimizer = optimizer ?? options.makeOptimizer()
     accumulator = GradientAccumulator(parts: options.accumulate)
-    augmentation = options.augments ? Augmentation() : nil
+    augmentation = options.augmentation
     func evaluator(on split: ImageSplit?) throws -> Evaluator {
       try Evaluator(
         dataset: dataset, split: split, normalization: normalization, spec: model.spec, batchSize: options.batchSize,

@@ -1,4 +1,5 @@
 import EspalierCore
+import EspalierData
 import EspalierTopology
 
 /// What happens to the optimizer's step when connections move.
@@ -57,6 +58,8 @@ public struct TrainingOptions: Sendable, Hashable {
   public var validation = 0.0
   /// Whether training images are shifted and mirrored at random.
   public var augments = false
+  /// Which part of a picture augmented training sees, where pictures are decoded on the way.
+  public var crop = TrainingCrop.resized
   /// Whether every epoch has an order of its own.
   public var shuffles = true
   /// Keys everything random.
@@ -70,6 +73,9 @@ public struct TrainingOptions: Sendable, Hashable {
   public var localNorms = false
   /// Steps between records of a step; nil: so that a run has some 1,000.
   public var logEvery: Int?
+
+  /// What becomes of training images; nil: nothing.
+  var augmentation: Augmentation? { augments ? Augmentation(crop: crop) : nil }
 
   /// The defaults of the command line, but for the learning rate, which there follows from the model.
   ///

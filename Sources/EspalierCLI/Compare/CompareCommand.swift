@@ -10,8 +10,8 @@ struct CompareCommand: ParsableCommand {
     abstract: "Trains several methods at several sparsities with several seeds and tabulates what they come to.",
     discussion: """
       Takes train's flags for what all runs share. The same command again goes on where it was stopped, and tries again what failed; \
-      more methods, sparsities or seeds add to what is there. Writes compare.csv, compare.json and compare.html into its folder below \
-      --output. --max-time is that of the whole comparison.
+      with more methods, sparsities or seeds it trains what is missing. Writes compare.csv, compare.json and compare.html of what it \
+      was asked for into its folder below --output. --max-time is that of the whole comparison.
       """)
 
   @Option(
@@ -130,16 +130,10 @@ struct CompareCommand: ParsableCommand {
     throw EspalierError.usage("\(flag): none of the methods \(methods) takes it; leave --\(flag) out")
   }
 
-  /// The values of a comma-separated list, each once.
+  /// The numbers of a comma-separated list, each once.
   private func list<T: Hashable>(_ text: String, flag: String, _ parse: (String) -> T?) throws -> [T] {
-    var values: [T] = []
-    for part in text.split(separator: ",", omittingEmptySubsequences: false) {
-      guard let value = parse(part.trimmingCharacters(in: .whitespaces)) else {
-        throw EspalierError.usage("\(flag): '\(text)' is not a list such as 1,2,3")
-      }
-      if !values.contains(value) { values.append(value) }
-    }
-    return values
+    var known: Set<T> = []
+    return try NumberList.parse(text, flag: flag, parse).filter { known.insert($0).inserted }
   }
 
   private func write(_ comparison: Comparison, to folder: String) throws {

@@ -57,15 +57,12 @@ struct ComparisonGrid {
 
   /// What the finished runs come to.
   func comparison(of results: [String: ComparisonCell.Outcome]) -> Comparison {
-    var isSynthetic = false
     let rows = rows.compactMap { row -> Comparison.Row? in
       var finished: [Comparison.Cell] = []
       var diverged: [UInt64] = []
       for cell in row.cells {
         switch results[cell.folder] {
-        case .finished(let result):
-          finished.append(result)
-          isSynthetic = isSynthetic || cell.configuration.dataset == "synthetic"
+        case .finished(let result): finished.append(result)
         case .diverged: diverged.append(cell.configuration.seed)
         case .failed, nil: break
         }
@@ -76,6 +73,7 @@ struct ComparisonGrid {
       guard case .failed(let error) = results[cell.folder] else { return nil }
       return Comparison.Failure(run: cell.name, error: error.message, log: cell.log)
     }
+    let isSynthetic = cells.contains { $0.configuration.dataset == "synthetic" }
     return Comparison(title: title, rows: rows, failures: failures, isSynthetic: isSynthetic)
   }
 }

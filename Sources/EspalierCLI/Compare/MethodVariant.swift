@@ -100,6 +100,7 @@ struct MethodVariant {
     .rewire: { $0.rewire = $1.rewire },
     .gamma: { $0.gamma = $1.gamma },
     .exactSubset: { $0.exactSubset = $1.exactSubset },
+    .wholeDenseLayers: { $0.wholeDenseLayers = $1.wholeDenseLayers },
     .extraBatches: { $0.extraBatches = $1.extraBatches },
     .alpha: { $0.alpha = $1.alpha },
     .updateEvery: { $0.updateEvery = $1.updateEvery },

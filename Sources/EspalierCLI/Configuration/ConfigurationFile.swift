@@ -94,7 +94,7 @@ enum ConfigurationFile {
       return EspalierError.usage("\(place)\(line): \(name): expected \(expected)")
     }
     if node.null != nil { return [] }
-    if [.augment, .shuffle, .exactSubset].contains(key) {
+    if [.augment, .shuffle, .exactSubset, .wholeDenseLayers].contains(key) {
       guard let value = node.bool else { throw wrong("true or false") }
       return [value ? "--\(name)" : "--no-\(name)"]
     }

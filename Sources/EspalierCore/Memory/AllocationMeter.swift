@@ -23,6 +23,11 @@ public struct WeightSite: Sendable, Hashable {
     self.connections = connections
   }
 
+  /// The same layer with another number of connections.
+  public func with(connections: Int) -> WeightSite {
+    WeightSite(layer: layer, rows: rows, columns: columns, connections: connections)
+  }
+
   /// Largest number of elements of one buffer that the rule allows, with `gamma` candidates a connection.
   public func largestBuffer(gamma: Double) -> Int {
     let linear = 4 * (Double(connections) * (1 + gamma) + Double(rows) + Double(columns))

@@ -186,6 +186,6 @@ public struct RankTraffic: Sendable, Hashable {
 
   fileprivate mutating func add(_ count: Int, _ duration: Duration, for purpose: Purpose) {
     bytes[purpose.rawValue] += count
-    seconds += Double(duration.components.seconds) + Double(duration.components.attoseconds) * 1e-18
+    seconds += duration / .seconds(1)
   }
 }

@@ -6,7 +6,7 @@ public struct PictureRequest: Sendable {
   /// Which part of a picture is taken.
   public enum Transform: Sendable {
     /// A random one in that epoch, mirrored half of the time where `flips`.
-    case random(RandomResizedCrop, flips: Bool, epoch: Int, CounterRandom)
+    case random(TrainingCrop, flips: Bool, epoch: Int, CounterRandom)
     /// The middle of the picture, the same every time.
     case centre
   }

@@ -36,7 +36,7 @@ public struct RandomResizedCrop: Sendable, Hashable {
   public init() {}
 
   /// Numbers of the stream that are set aside for each picture: four a trial, then the flip.
-  private static let numbers: UInt64 = 64
+  fileprivate static let numbers: UInt64 = 64
   private static let trials: UInt64 = 10
 
   /// The stream of one epoch; pictures in memory take layer 0 of the same purpose.
@@ -81,6 +81,31 @@ public struct RandomResizedCrop: Sendable, Hashable {
     return PictureCrop(
       left: (width - w) / 2, top: (height - h) / 2, width: max(1, w), height: max(1, h), resizedWidth: size.width,
       resizedHeight: size.height)
+  }
+}
+
+/// Which part of a picture training sees.
+public enum TrainingCrop: String, Sendable, CaseIterable, Codable {
+  /// A random part of random shape and size (`RandomResizedCrop`), as the code of Heddes et al. takes it.
+  case resized
+  /// A random window of the input's size, after the picture's shorter side has been brought to 8/7 of it: what evaluation takes the centre of
+  /// (Heddes et al., arXiv 2401.06898, supplement).
+  case window
+
+  /// The part of a picture of `width` x `height` pixels, brought to `size`.
+  package func crop(width: Int, height: Int, size: PictureSize, picture: UInt32, _ stream: CounterRandom.Stream)
+    -> PictureCrop
+  {
+    switch self {
+    case .resized:
+      return RandomResizedCrop().crop(width: width, height: height, size: size, picture: picture, stream)
+    case .window:
+      var crop = CentreCrop.crop(width: width, height: height, size: size)
+      let first = UInt64(picture) * RandomResizedCrop.numbers
+      crop.windowTop = Int(stream.below(UInt64(crop.resizedHeight - size.height + 1), at: first))
+      crop.windowLeft = Int(stream.below(UInt64(crop.resizedWidth - size.width + 1), at: first + 1))
+      return crop
+    }
   }
 }
 

@@ -12,14 +12,19 @@ public struct SparseLayerShape: Sendable, Hashable {
   public let kernelHeight: Int
   /// 1 of a linear layer.
   public let kernelWidth: Int
+  /// Whether the layer is a convolution, be its kernel 1 x 1.
+  public let isConvolution: Bool
 
-  /// A linear layer's shape by default.
-  public init(name: String, rows: Int, inChannels: Int, kernelHeight: Int = 1, kernelWidth: Int = 1) {
+  /// A linear layer's shape by default, a convolution's with a kernel of more than one tap.
+  public init(
+    name: String, rows: Int, inChannels: Int, kernelHeight: Int = 1, kernelWidth: Int = 1, isConvolution: Bool? = nil
+  ) {
     self.name = name
     self.rows = rows
     self.inChannels = inChannels
     self.kernelHeight = kernelHeight
     self.kernelWidth = kernelWidth
+    self.isConvolution = isConvolution ?? (kernelHeight * kernelWidth > 1)
   }
 
   /// Kernel height * width.
@@ -104,7 +109,7 @@ extension Distribution {
   }
 }
 
-/// Every layer equally dense.
+/// Every layer equally dense. RigL's own uniform budgets leave the first layer dense (Evci et al. 2020); these do not.
 public struct UniformDistribution: Distribution {
   /// The distribution, which has no settings.
   public init() {}
@@ -121,12 +126,12 @@ public struct ErdosRenyi: Distribution {
   }
 }
 
-/// Erdos-Renyi-kernel: kernel height and width are counted beside channels (Evci et al. 2020).
+/// Erdos-Renyi-kernel: a convolution's kernel height and width are counted beside its channels (Evci et al. 2020).
 public struct ErdosRenyiKernel: Distribution {
   /// The distribution, which has no settings.
   public init() {}
   public func relativeDensity(of layer: SparseLayerShape) -> Double {
-    let sum = layer.rows + layer.inChannels + (layer.taps > 1 ? layer.kernelHeight + layer.kernelWidth : 0)
+    let sum = layer.rows + layer.inChannels + (layer.isConvolution ? layer.kernelHeight + layer.kernelWidth : 0)
     return Double(sum) / Double(layer.size)
   }
 }

@@ -9,7 +9,7 @@ import EspalierCore
 /// Each layer's number of connections stays. Signs are one number a connection in the parameter's topology state. Time and memory O(n +
 /// nnz) a step. As in the authors' code, noise moves only strengths above zero, so that a new connection's first gradients decide about
 /// it, and it never comes back at once. Departures: the gradient step is the trainer's optimizer, momentum and all; a connection is replaced by
-/// one that was inactive before (the code may draw an active one twice).
+/// one that was inactive before (the code may draw an active one twice); initial signs are those that weights have after the first step.
 public struct DeepR: TopologyUpdater {
   /// Nothing moves in updates; the interval is that of records.
   public let schedule: UpdateSchedule

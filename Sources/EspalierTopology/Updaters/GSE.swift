@@ -7,13 +7,14 @@ import EspalierCore
 /// smallest weights are pruned. Time and memory are O(n + nnz) for a layer of width n.
 ///
 /// The authors' code draws floor(gamma * nnz) pairs, selects over all layers by default, and looks at every connection of layers that are
-/// half dense or more; here the paper's rule is the default.
+/// half dense or more; here the paper's rule is the default, and `scope` and `examinesDenseLayersWhole` are for the code's.
 public struct GSE: TopologyUpdater {
   /// How many candidates a layer examines.
   public enum SubsetSize: Sendable {
     /// Those among ceil(gamma * nnz) drawn pairs that are distinct and inactive (Algorithm 2).
     case drawn
-    /// ceil(gamma * nnz) distinct inactive ones, or all of them.
+    /// ceil(gamma * nnz) distinct inactive ones, or all of them; fewer where a guide's distribution is so skewed that 64 rounds of
+    /// draws do not find as many.
     case exact
   }
 
@@ -26,11 +27,13 @@ public struct GSE: TopologyUpdater {
   public let scope: SelectionScope
   /// How many candidates a layer examines.
   public let subsetSize: SubsetSize
+  /// Whether a layer with at least half of its connections examines all others.
+  public let examinesDenseLayersWhole: Bool
 
   /// - Throws: `EspalierError.usage` for a gamma outside of 0 < gamma <= 1000.
   public init(
     schedule: UpdateSchedule, guide: Guide = .uniform, gamma: Double = 1, scope: SelectionScope = .local,
-    subsetSize: SubsetSize = .drawn
+    subsetSize: SubsetSize = .drawn, examinesDenseLayersWhole: Bool = false
   ) throws {
     guard gamma > 0, gamma <= 1000 else {
       throw EspalierError.usage("gamma: \(gamma) is out of range; expected above 0 and at most 1000")
@@ -40,6 +43,7 @@ public struct GSE: TopologyUpdater {
     self.gamma = gamma
     self.scope = scope
     self.subsetSize = subsetSize
+    self.examinesDenseLayersWhole = examinesDenseLayersWhole
   }
 
   public func candidates(in layer: some LayerProbe, step: Int, random: CounterRandom) -> LayerCandidates {
@@ -51,6 +55,10 @@ public struct GSE: TopologyUpdater {
     let matrix = layer.weights.matrix
     let draws = Int((gamma * Double(matrix.count)).rounded(.up))
     let stream = random.stream(.candidates, layer: layer.weights.index, step: step)
+    if examinesDenseLayersWhole, matrix.count >= layer.weights.inactive {
+      return matrix.structure.randomInactive(
+        count: layer.weights.inactive, stream: stream, site: matrix.site, meter: matrix.meter)
+    }
     let distribution = guide.distribution(in: layer, step: step, random: random)
     switch subsetSize {
     case .drawn:

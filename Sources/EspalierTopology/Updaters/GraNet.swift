@@ -7,7 +7,8 @@ import Foundation
 ///
 /// The number at update t is final + (start - final) (1 - t / t_last)^3; after the last update it is the final one exactly. Materialises
 /// gradients of some 64 rows at a time. Memory is O(n + nnz) of the moment: it begins with the start's. Time: a dense weight gradient at updates.
-/// Departure: every layer keeps at least one connection.
+/// Departures: every layer keeps at least one connection; a connection that the network's pruning takes may come back at once by its
+/// gradient, and then as it was, like one that regeneration dropped.
 public struct GraNet: TopologyUpdater {
   /// The fraction is that of the regeneration.
   public let schedule: UpdateSchedule

@@ -1,6 +1,6 @@
 import EspalierCore
 
-/// The exchange that GSE and SET share: as many of the smallest weights go as candidates come.
+/// The exchange by magnitude within layers or over the network: as many of the smallest weights go as candidates come.
 ///
 /// Within a layer, or over the whole network with at least one connection left in every layer.
 struct PruneGrow {

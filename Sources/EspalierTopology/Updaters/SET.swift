@@ -4,8 +4,9 @@ import EspalierCore
 /// connections come.
 ///
 /// By default as in RigL's comparison (Evci et al. 2020): smallest magnitudes, new weights zero, under a schedule that all methods share.
-/// `Rule.original` is the paper's own exchange. Time and memory O(n + nnz). Departure: RigL's code adds noise of 1e-5 to the magnitudes; here ties
-/// go to the first.
+/// `Rule.original` is the paper's own exchange. In global scope layers grow in proportion to their inactive connections. Time and memory O(n + nnz).
+/// Departures: RigL's code adds noise of 1e-5 to the magnitudes; here ties go to the first. In update mode `replace` an update takes the place
+/// of the optimizer's step, as GSE's and RigL's do, although it looks at no gradient; RigL's comparison does both (`add`).
 public struct SET: TopologyUpdater {
   /// Which connections go, and what new ones start with.
   public enum Rule: Sendable {
@@ -39,44 +40,27 @@ public struct SET: TopologyUpdater {
     rule = .magnitude
   }
 
-  /// Offers as many random connections as the layer could have to grow: no gradient is looked at.
   public func candidates(in layer: some LayerProbe, step: Int, random: CounterRandom) -> LayerCandidates {
-    let weights = layer.weights
-    let matrix = weights.matrix
-    let count = min(schedule.count(of: matrix.count, at: step), weights.inactive)
-    let connections = matrix.structure.randomInactive(
-      count: count, stream: random.stream(.growth, layer: weights.index, step: step), site: matrix.site,
-      meter: matrix.meter)
-    return LayerCandidates(weights: weights, connections: connections, gradients: nil)
+    .none(in: layer.weights)
   }
 
   public func changes(for layers: [LayerCandidates], step: Int, random: CounterRandom) -> [TopologyChange] {
     switch rule {
     case .magnitude:
-      PruneGrow(schedule: schedule, scope: scope).changes(for: layers, step: step) { layers, k in
-        Self.random(k, of: layers, step: step, random: random)
+      let exchange = PruneGrow(schedule: schedule, scope: scope)
+      return exchange.forEachGroup(of: layers) { layers in
+        let active = layers.reduce(0) { $0 + $1.weights.count }
+        let inactive = layers.map(\.weights.inactive)
+        let pruned = exchange.prune(layers, k: min(schedule.count(of: active, at: step), inactive.reduce(0, +)))
+        // Every inactive connection of the network is equally likely to grow.
+        let grown = apportion(
+          pruned.reduce(0) { $0 + $1.count }, weights: inactive.map(Double.init), capacities: inactive)
+        return zip(layers, zip(pruned, grown)).map { layer, change in
+          layer.weights.exchange(pruned: change.0, growing: change.1, step: step, random: random)
+        }
       }
-    case .original: layers.map { exchangeBySign(in: $0.weights, step: step, random: random) }
+    case .original: return layers.map { exchangeBySign(in: $0.weights, step: step, random: random) }
     }
-  }
-
-  /// k of the offered connections of all layers, by lot.
-  private static func random(
-    _ k: Int, of layers: ArraySlice<LayerCandidates>, step: Int, random: CounterRandom
-  ) -> [Selected] {
-    guard let meter = layers.first?.weights.matrix.meter else { return [] }
-    let lots = layers.map { layer in
-      let lots = MeteredBuffer<Float>(
-        count: layer.connections.count, tag: .selection, site: layer.weights.matrix.site, meter: meter)
-      let stream = random.stream(.growth, layer: layer.weights.index, step: step)
-      stream.fill(lots.buffer, from: 1 << 62, in: 0..<1)  // the first numbers drew the connections
-      return lots
-    }
-    let scores = zip(layers, lots).map { layer, lots in
-      SelectionScores(UnsafeBufferPointer(lots.buffer), site: layer.weights.matrix.site)
-    }
-    // The scores point into the lots.
-    return withExtendedLifetime(lots) { MagnitudeSelection(meter: meter).select(k, .largest, of: scores) }
   }
 
   /// The original rule; a stored zero counts as positive.

@@ -46,9 +46,20 @@ public struct SNFS: TopologyUpdater {
 }
 
 extension SparseParameter {
-  /// Mean magnitude of the active connections' momentum; 0 before the optimizer's first step.
+  /// Mean magnitude of the active connections' momentum, or of Adam's direction; 0 before the optimizer's first step.
   var meanMomentum: Double {
-    guard let momentum = optimizerState.first, count > 0 else { return 0 }
-    return momentum.buffer.reduce(0) { $0 + Double(abs($1)) } / Double(count)
+    guard !optimizerState.isEmpty, count > 0 else { return 0 }
+    let momentum = momentum
+    return (0..<count).reduce(0) { $0 + Double(abs(momentum($1))) } / Double(count)
+  }
+}
+
+extension Parameter {
+  /// The momentum of number i: m / (sqrt(v) + 1e-8) where the optimizer keeps a second moment, as AdamW does. Only after its first step.
+  package var momentum: (Int) -> Float {
+    let first = optimizerState[0].pointer
+    guard optimizerState.count == 2 else { return { first[$0] } }
+    let second = optimizerState[1].pointer
+    return { first[$0] / (max(0, second[$0]).squareRoot() + 1e-8) }
   }
 }

@@ -35,7 +35,8 @@ extension SparseParameter {
   /// A change that prunes the connections at `pruned` and grows `count` uniformly random inactive ones.
   public func exchange(pruned: Selected, growing count: Int, step: Int, random: CounterRandom) -> TopologyChange {
     let grown = matrix.structure.randomInactive(
-      count: count, stream: random.stream(.growth, layer: index, step: step), site: matrix.site, meter: matrix.meter)
+      count: count, stream: random.stream(.growth, layer: index, step: step),
+      site: matrix.site.with(connections: max(self.count, self.count - pruned.count + count)), meter: matrix.meter)
     return TopologyChange(pruned: pruned.indices, prunedCount: pruned.count, grown: grown)
   }
 
