@@ -13,14 +13,14 @@ enum Activity {
     timer.schedule(deadline: .now() + interval, repeating: interval)
     timer.setEventHandler {
       let line = "\(what): \((ContinuousClock.now - started).components.seconds) s"
-      if isTerminal { Terminal.progress("\r\u{1B}[K\(line)") } else { Terminal.note(line) }
+      if isTerminal { Terminal.redraw(line) } else { Terminal.note(line) }
     }
     timer.resume()
     defer {
       timer.cancel()
       // What is being said is finished first.
       queue.sync {}
-      if isTerminal { Terminal.progress("\r\u{1B}[K") }
+      if isTerminal { Terminal.redraw("") }
     }
     return try body()
   }
@@ -29,7 +29,7 @@ enum Activity {
 /// A line of progress: on a terminal one that is redrawn, elsewhere a plain one every few seconds.
 final class ProgressLine {
   /// Time between lines elsewhere than on a terminal.
-  var interval = Duration.seconds(5)
+  private static let interval = Duration.seconds(5)
   private let isTerminal = Terminal.errorIsTerminal
   private var lastShown: ContinuousClock.Instant?
   private var isOpen = false
@@ -40,7 +40,7 @@ final class ProgressLine {
   /// Whether the last one was long enough ago.
   var isDue: Bool {
     guard let lastShown else { return true }
-    return ContinuousClock.now - lastShown >= (isTerminal ? .milliseconds(200) : interval)
+    return ContinuousClock.now - lastShown >= (isTerminal ? .milliseconds(200) : Self.interval)
   }
 
   /// Shows a line where one is due.
@@ -51,7 +51,7 @@ final class ProgressLine {
   func show(_ line: String) {
     lastShown = .now
     if isTerminal {
-      Terminal.progress("\r\u{1B}[K\(line)")
+      Terminal.redraw(line)
       isOpen = true
     } else {
       Terminal.note(line)
@@ -60,7 +60,7 @@ final class ProgressLine {
 
   /// Clears the way for another line.
   func close() {
-    if isOpen { Terminal.progress("\r\u{1B}[K") }
+    if isOpen { Terminal.redraw("") }
     isOpen = false
   }
 }

@@ -34,12 +34,26 @@ struct BegunRun {
     return StoppedRun(error: .diverged("\(error.message); \(place)"))
   }
 
-  /// What `--json` prints of a run that did not come to its end.
-  private struct StoppedResult: Encodable {
-    let stopped, run: String
-    let steps: Int
-    /// Of a run that diverged: the newest that is good.
-    var checkpoint: String?
+}
+
+/// What `--json` prints of what did not come to its end.
+struct StoppedResult: Encodable {
+  let stopped: String
+  var run: String?
+  var steps: Int?
+  /// Of a run that diverged: the newest that is good; of other verbs the one that they were given.
+  var checkpoint: String?
+
+  /// Runs `body`; where its numbers are not finite, `isPrinted` says whether that is printed as JSON.
+  static func whereDiverged<R>(
+    isPrinted: Bool, run: String? = nil, checkpoint: String? = nil, _ body: () throws -> R
+  ) throws -> R {
+    do {
+      return try body()
+    } catch let error as EspalierError where error.kind == .diverged && isPrinted {
+      try Terminal.json(StoppedResult(stopped: error.message, run: run, checkpoint: checkpoint))
+      throw error
+    }
   }
 }
 

@@ -27,7 +27,7 @@ struct BenchCommand: ParsableCommand {
 
   func run() throws {
     let kernels = try kernel.map(BenchKernel.list)
-    let threads = try NumberList.parse(threads, flag: "threads", Int.init)
+    let threads = try ValueList.parse(threads, flag: "threads", Int.init)
     for count in threads { _ = try ComputeContext(threads: count) }
     if let budget, !(budget >= 0 && budget <= 60) {
       throw EspalierError.usage("budget: \(budget) is out of range; expected 0 to 60 seconds")

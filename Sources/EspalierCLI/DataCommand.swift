@@ -29,7 +29,9 @@ struct DataCommand: ParsableCommand {
 
   func run() throws {
     let names = try name.map { [try DatasetCatalog.published($0).name] } ?? DatasetCatalog.names
-    let reports = try names.map { try Self.report($0, directory: dataDir) }
+    let reports = try names.map { name in
+      try Activity.during("checking data set \(name)") { try Self.report(name, directory: dataDir) }
+    }
     if json {
       try Terminal.json(["datasets": reports])
     } else {

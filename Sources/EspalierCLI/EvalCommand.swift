@@ -30,24 +30,28 @@ struct EvalCommand: ParsableCommand {
     let checkpoint = try Checkpoint(path: checkpointPath)
     let information = checkpoint.information
     let model = try checkpoint.loadModel(context: context)
-    let loss = try Self.fitting(checkpointPath) {
-      let found = try TrainingSession.find(information.dataset, directory: dataDir ?? runsDataDir)
-      let dataset = try Activity.during("reading data set \(information.dataset)") { try found.load() }
-      let evaluator = try Evaluator(
-        dataset: dataset, normalization: found.description.normalization, spec: checkpoint.spec,
-        batchSize: batchSize ?? information.batchSize, context: context)
-      let line = ProgressLine()
-      let loss = try evaluator(model) { samples, count in
-        line.showIfDue("evaluating, \(samples) of \(count) images")
+    var isSynthetic = false
+    let loss = try StoppedResult.whereDiverged(isPrinted: json, checkpoint: checkpointPath) {
+      try Self.fitting(checkpointPath) {
+        let found = try TrainingSession.find(information.dataset, directory: dataDir ?? runsDataDir)
+        let dataset = try Activity.during("reading data set \(information.dataset)") { try found.load() }
+        isSynthetic = dataset.isSynthetic
+        let evaluator = try Evaluator(
+          dataset: dataset, normalization: found.description.normalization, spec: checkpoint.spec,
+          batchSize: batchSize ?? information.batchSize, context: context)
+        let line = ProgressLine()
+        let loss = try evaluator(model) { samples, count in
+          line.showIfDue("evaluating, \(samples) of \(count) images")
+        }
+        line.close()
+        for line in dataset.damageLines { Terminal.note(line) }
+        guard loss.total.isFinite else {
+          let place = evaluator.brokenPlace(in: model).map { ": \($0) is not finite" } ?? ""
+          throw EspalierError.diverged(
+            "\(checkpointPath): the test loss is \(loss.words)\(place); the weights are not usable")
+        }
+        return loss
       }
-      line.close()
-      for line in dataset.damageLines { Terminal.note(line) }
-      guard loss.total.isFinite else {
-        let place = evaluator.brokenPlace(in: model).map { ": \($0) is not finite" } ?? ""
-        throw EspalierError.diverged(
-          "\(checkpointPath): the test loss is \(loss.words)\(place); the weights are not usable")
-      }
-      return loss
     }
     let result = Result(
       checkpoint: checkpointPath, model: information.model.name, dataset: information.dataset,
@@ -61,6 +65,7 @@ struct EvalCommand: ParsableCommand {
         String(format: "test accuracy  %.4f\ntest loss      %.4f", result.testAccuracy, result.testLoss))
       if let topFive = result.testTop5Accuracy { try Terminal.result(String(format: "top-5          %.4f", topFive)) }
       try Terminal.result("checkpoint     \(checkpointPath)")
+      if isSynthetic { try Terminal.result("data           synthetic") }
     }
   }
 

@@ -34,18 +34,11 @@ struct ExportCommand: ParsableCommand {
     guard checkpoint.isSparse || !sparseInitializers else {
       throw EspalierError.usage("sparse-initializers: goes with sparse weights, \(place) has dense ones; leave it out")
     }
-    let model = try checkpoint.loadModel(context: ComputeContext(threads: 1))
-    try makeParents()
-    switch format {
-    case .safetensors where maskedDense:
-      try model.writeSafetensors(to: output, layout: .maskedDense, metadata: Self.pyTorch(checkpoint.information))
-    case .safetensors: try model.writeSafetensors(to: output, metadata: checkpoint.information.metadata)
-    case .npz: try model.writeSciPy(toFolder: output)
-    case .onnx:
-      try model.writeONNX(
-        to: output, initializers: sparseInitializers ? .sparse : .dense,
-        metadata: Self.withoutMark(checkpoint.information))
+    let model = try Activity.during("reading \(place)") {
+      try checkpoint.loadModel(context: ComputeContext(threads: 1))
     }
+    try makeParents()
+    try Activity.during("writing \(output)") { try write(model, of: checkpoint.information, as: format) }
     let lost = maskedDense ? model.zeroConnections : 0
     if lost > 0 {
       Terminal.note(
@@ -60,6 +53,19 @@ struct ExportCommand: ParsableCommand {
     let zeros =
       checkpoint.isSparse || result.nnz == stored ? "" : ", and \(stored - result.nnz) zeros for those that were pruned"
     try Terminal.result("\(result.nnz) weights of \(result.model) in \(output)\(zeros)")
+  }
+
+  private func write(_ model: Model, of information: Checkpoint.Information, as format: Format) throws {
+    switch format {
+    case .safetensors where maskedDense:
+      try model.writeSafetensors(to: output, layout: .maskedDense, metadata: Self.pyTorch(information))
+    case .safetensors: try model.writeSafetensors(to: output, metadata: information.metadata)
+    case .npz: try model.writeSciPy(toFolder: output)
+    case .onnx:
+      try model.writeONNX(
+        to: output, initializers: sparseInitializers ? .sparse : .dense,
+        metadata: Self.withoutMark(information))
+    }
   }
 
   /// Makes the folders that the output is to lie in.

@@ -53,11 +53,11 @@ struct ImportCommand: ParsableCommand {
     }
     let spec = try ModelCatalog.spec(request)
     let context = try ComputeContext(threads: 1)
-    let model = try Model(spec, weights: file, context: context)
+    let model = try Activity.during("reading \(weights)") { try Model(spec, weights: file, context: context) }
     try context.meter.check()
     let information = Checkpoint.Information(
       model: request, dataset: description.name, method: "imported", seed: 0, step: 0, batchSize: 128)
-    try Checkpoint.save(model, information, to: output)
+    try Activity.during("writing \(output)") { try Checkpoint.save(model, information, to: output) }
     if dataset == nil { Terminal.note("note: taken for \(description.name); name another with --dataset") }
     if description.classes != request.classes {
       Terminal.note(

@@ -9,6 +9,9 @@ extension WeightsFile {
   ///   not fit.
   func sparsity(of spec: ModelSpec, stated: Double?) throws -> Double {
     let connections = try connections(of: spec).reduce(0, +)
+    guard connections > 0 else {
+      throw EspalierError.input("\(path): has no weight that is not zero; expected at least one connection")
+    }
     let size = Double(spec.sparsifiableWeights)
     if let stated {
       let budget = Int(((1 - stated) * size).rounded())
@@ -59,7 +62,7 @@ struct ModelShape {
     guard model == "mlp" else {
       throw EspalierError.usage("hidden: only model mlp takes it, the model is \(model)")
     }
-    self.hidden = try NumberList.parse(hidden, flag: "hidden", mayBeEmpty: true, Int.init)
+    self.hidden = try ValueList.parse(hidden, flag: "hidden", mayBeEmpty: true, Int.init)
   }
 
   /// - Parameter classes: 0 for as many as the weights have.

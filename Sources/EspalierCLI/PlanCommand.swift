@@ -89,9 +89,13 @@ struct PlanResult: Encodable {
       batchSize: configuration.batchSize, testSamples: description.testCount,
       dataBytes: description.bytesInMemory + loaderBytes, processBytes: process)
     // Layers, sparse steps and dense steps, each their part.
-    let plan = try ModelPlan(request, context: context, seconds: scaling == nil ? seconds : 0.3 * seconds)
-    let onRanks = try scaling.map {
-      try ScalingPlan(plan, link: $0.link, ranks: $0.ranks, context: context, seconds: 0.3 * seconds)
+    let plan = try Activity.during("measuring layers") {
+      try ModelPlan(request, context: context, seconds: scaling == nil ? seconds : 0.3 * seconds)
+    }
+    let onRanks = try scaling.map { question in
+      try Activity.during("measuring steps") {
+        try ScalingPlan(plan, link: question.link, ranks: question.ranks, context: context, seconds: 0.3 * seconds)
+      }
     }
     self.init(plan, scaling: onRanks, configuration: configuration, context: context)
   }

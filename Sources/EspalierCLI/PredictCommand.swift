@@ -36,7 +36,15 @@ struct PredictCommand: ParsableCommand {
     let (model, weights) = try request(images, context)
     let predictor = try Predictor(model, batchSize: batchSize, context: context)
     var times: [Double] = []
-    let samples = try predictor.predict(images, to: output) { times.append(1000 * $0.seconds) }
+    let line = ProgressLine()
+    let batches = ((images.shape.first ?? 0) + predictor.batchSize - 1) / predictor.batchSize
+    let samples = try StoppedResult.whereDiverged(isPrinted: json, checkpoint: weights) {
+      try predictor.predict(images, to: output) {
+        times.append(1000 * $0.seconds)
+        line.showIfDue("predicting, batch \(times.count) of \(batches)")
+      }
+    }
+    line.close()
     let counted = times.dropFirst(times.count > 3 ? 3 : 0).sorted()
     let result = Result(
       model: model.spec.name, weights: weights, input: input, output: output, samples: samples,

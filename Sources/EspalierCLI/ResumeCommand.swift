@@ -22,10 +22,11 @@ struct ResumeCommand: ParsableCommand {
     let path = folder.count > 1 && folder.hasSuffix("/") ? String(folder.dropLast()) : folder
     let recorded = try Self.settings(try RunFolder.configuration(of: path), of: path + "/config.yaml")
     if verify { try Launch.current.refuse("resume --verify") }
+    if let threads { _ = try ComputeContext(threads: threads) }
+    _ = try maxTime.map(TimeLimit.init)
     if !verify, let result = RunFolder.result(of: path) {
       return ranks.rank > 0 ? () : try finish(path, result: result)
     }
-    if let threads { _ = try ComputeContext(threads: threads) }
     var settings = recorded
     settings.threads = threads ?? (ranks.size > 1 ? Launch.current.threads : recorded.threads)
     settings.dataDir = dataDir ?? recorded.dataDir
@@ -40,7 +41,8 @@ struct ResumeCommand: ParsableCommand {
     }
     if let state = newest?.state { try Self.check(state, recorded: recorded, path: path) }
     if verify {
-      return try show(try ResumeVerification(settings: settings, path: path, store: store)(from: newest))
+      let verification = ResumeVerification(settings: settings, path: path, store: store)
+      return try show(try StoppedResult.whereDiverged(isPrinted: json, run: path) { try verification(from: newest) })
     }
     guard let lock else {
       return try Self.session(settings, from: newest, in: store, path: path, ranks: ranks).follow(stop)

@@ -72,15 +72,20 @@ struct ResumeVerification {
     return try ResumeCommand.session(settings, from: saved, in: place ?? store, path: path)
   }
 
-  /// Ends a run after a step.
+  /// Ends a run after a step, and says how far it is.
   private final class Limit: TrainingObserver {
     private let step: Int
     private var taken = 0
+    private let line = ProgressLine()
 
     init(step: Int) { self.step = step }
 
     var wantsStop: Bool { taken >= step }
 
-    func didStep(_ record: StepRecord, isLogged: Bool) { taken = record.step }
+    func didStep(_ record: StepRecord, isLogged: Bool) {
+      taken = record.step
+      line.showIfDue("verifying, step \(taken), to step \(step)")
+      if wantsStop { line.close() }
+    }
   }
 }

@@ -32,6 +32,13 @@ enum Terminal {
 
   static var errorIsTerminal: Bool { isatty(STDERR_FILENO) != 0 }
 
+  /// Replaces what stands in the terminal's line, by as much of `text` as fits into one.
+  static func redraw(_ text: String) {
+    var size = winsize()
+    let isKnown = ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 1
+    progress("\r\u{1B}[K" + text.prefix((isKnown ? Int(size.ws_col) : 80) - 1))
+  }
+
   /// Prints `value` as one JSON object.
   static func json(_ value: some Encodable) throws {
     try result(String(decoding: try JSONOutput.encode(value), as: UTF8.self))

@@ -15,7 +15,7 @@ extension TrainFlags {
     var run = RunConfiguration()
     run.model = model ?? run.model
     run.width = width ?? run.width
-    if let hidden { run.hidden = try NumberList.parse(hidden, flag: "hidden", mayBeEmpty: true, Int.init) }
+    if let hidden { run.hidden = try ValueList.parse(hidden, flag: "hidden", mayBeEmpty: true, Int.init) }
     if hidden != nil, run.model != "mlp" {
       throw EspalierError.usage("hidden: only model mlp takes it, the model is \(run.model)")
     }
@@ -29,8 +29,9 @@ extension TrainFlags {
     try resolveMethod(&run)
     run.initialWeights = initialWeights.map(place)
     if !isShared { try refuseIdleFlags(run) }
-    if let path = initialWeights, !run.method.isDense {
-      run.sparsity = try WeightsFile(path: path).sparsity(of: spec, stated: sparsity)
+    if let path = initialWeights {
+      let found = try WeightsFile(path: path).sparsity(of: spec, stated: run.method.isDense ? nil : sparsity)
+      if !run.method.isDense { run.sparsity = found }
     }
     try resolveSchedule(&run, samples: description.trainCount)
     run.augment = augment ?? description.augmentsByDefault
@@ -124,7 +125,7 @@ extension TrainFlags {
     var options = run.trainingOptions
     options.warmupEpochs = warmupEpochs
     options.milestones = try milestones.map {
-      try NumberList.parse($0, flag: "milestones", mayBeEmpty: true, Double.init)
+      try ValueList.parse($0, flag: "milestones", mayBeEmpty: true, Double.init)
     }
     options.logEvery = logEvery
     let timetable = try TrainingTimetable(options, trainingSamples: samples)

@@ -106,7 +106,8 @@ struct TrainFlags: ParsableArguments {
   @Option(help: "Batches a step, whose mean gradient moves the weights (\(standard.accumulate)).")
   var accumulate: Int?
   @Flag(
-    inversion: .prefixedNo, help: "Pad-and-crop and flip training images; on for CIFAR and ImageNet, off for others.")
+    inversion: .prefixedNo,
+    help: "Pad-and-crop and flip training images; on for CIFAR, ImageNet and folder, off for others.")
   var augment: Bool?
   @Option(
     help:

@@ -11,6 +11,11 @@ public enum DatasetCatalog {
   /// The names of all data sets.
   public static let names = descriptions.map(\.name)
 
+  /// Whether the named data set consists of pictures in files.
+  package static func isOfPictures(_ name: String) -> Bool {
+    descriptions.contains { $0.name == name && $0.isResizable }
+  }
+
   /// The description of the data set called `name`; of a user's own set, and of folders of pictures, by what is there.
   ///
   /// - Throws: `EspalierError.usage` with the names that are known, if this is none of them; `EspalierError.input` if a user's

@@ -45,6 +45,27 @@ extension CommandLineTests {
       #expect(abs((rows[3]["accuracy_sd"] as? Double ?? -1) - deviation) < 1e-12)
     }
 
+    /// Initial weights say the sparsity where no flag does; runs that began with others are not taken for those asked for.
+    @Test func otherInitialWeightsAreNoticed() throws {
+      let output = try IDXFolder()
+      let weights = output.path + "/w.safetensors"
+      func export(seed: String) throws {
+        let run = try TrainedRun(
+          Self.shared + ["--method", "static", "--sparsity", "0.95", "--seed", seed], output: output.path + "/runs")
+        let program = try RunProgram.espalier(["export", run.folder, "--format", "safetensors", "--output", weights])
+        #expect(program.status == 0, "\(program.error)")
+      }
+      let arguments = ["--methods", "static,dense", "--seeds", "1", "--init", weights]
+      try export(seed: "1")
+      let (first, rows) = try compare(arguments, output: output)
+      #expect(rows[0]["nnz"] as? Int == Int((0.05 * Double(784 * 32 + 320)).rounded()))
+      let folder = try #require(try first.json()["run"] as? String)
+      #expect(try compare(arguments, output: output).program.error == "2 runs in \(folder), 0 to go\n")
+      try export(seed: "2")
+      let other = try RunProgram.espalier(["compare", "--json", "--output", output.path] + Self.shared + arguments)
+      #expect(other.status == 65 && other.error.contains(weights) && other.error.contains("--output"), "\(other.error)")
+    }
+
     @Test func whatHasEndedIsKept() throws {
       let output = try IDXFolder()
       let first = try compare(["--methods", "static", "--sparsities", "0.9", "--seeds", "1"], output: output)
@@ -142,7 +163,7 @@ extension CommandLineTests {
         #expect(rows[0]["accuracy_mean"] is NSNull && rows[0]["nnz"] is NSNull)
         let folder = try #require(try program.json()["run"] as? String)
         let csv = try String(contentsOfFile: folder + "/compare.csv", encoding: .utf8).split(separator: "\n")
-        #expect(csv.count == 2 && csv[1] == "static,0.9,,,,,,,,,,,1;2")
+        #expect(csv.count == 2 && csv[1] == "static,0.9,,,,,,,,,,,1;2,false")
       }
     }
 

@@ -51,6 +51,23 @@ extension CommandLineTests {
       #expect(result["test_accuracy"] as? Double == run.result["test_accuracy"] as? Double)
     }
 
+    /// What training sees of a picture can be chosen; a file's choice is no contradiction to flags beside it.
+    @Test func cropsAreChosen() throws {
+      try writePictures(train: 12, val: 3)
+      let arguments = [
+        "--dataset", "folder", "--model", "resnet20", "--width", "0.25", "--batch-size", "4", "--method", "static",
+        "--max-steps", "3", "--threads", "1",
+      ]
+      let window = try train(arguments + ["--crop", "window"])
+      #expect(window.hash != (try train(arguments + ["--crop", "resized"]).hash))
+      let settings = ["--config", window.folder + "/config.yaml"]
+      #expect(window.hash == (try TrainedRun(settings, output: output.path).hash))
+      for flags in [["--no-augment"], ["--dataset", "synthetic"]] {
+        let program = try RunProgram.espalier(["train", "--dry-run", "--output", output.path] + settings + flags)
+        #expect(program.status == 0, "\(flags): \(program.error)")
+      }
+    }
+
     /// A dry run plans for the folder's classes, with the connections that the run begins with.
     @Test func plansForAFolder() throws {
       try writePictures(train: 12, val: 3)

@@ -59,6 +59,17 @@ extension CommandLineTests {
       }
     }
 
+    /// A finished run's flags are looked at, too.
+    @Test func aFinishedRunRefusesBadFlags() throws {
+      let place = try IDXFolder()
+      let whole = try TrainedRun(Self.tiny, output: place.path)
+      for flags in [["--threads", "0"], ["--max-time", "soon"]] {
+        expectOneLine(
+          try RunProgram.espalier(["resume", whole.folder] + flags), status: 64,
+          saying: flags[0].dropFirst(2).description)
+      }
+    }
+
     /// Five moments from before the run's folder to its end, spread by the golden ratio, and five steps; another number of threads each
     /// time.
     @Test func killedAtAnyMomentARunEndsTheSame() throws {

@@ -31,9 +31,9 @@ import Espalier
     let row = try #require(Comparison.Row(method: "gse", sparsity: 0.9, cells: [], diverged: [4, 5]))
     let comparison = Comparison(title: "", rows: [row, whole])
     let lines = comparison.csv.split(separator: "\n")
-    #expect(lines[0].hasSuffix(",nnz,exploration_rate,diverged_seeds"))
-    #expect(lines[1] == "gse,0.9,,,,,,,,,,,4;5")
-    #expect(lines[2].hasPrefix("set,0.9,0.5,,1,0.5,") && lines[2].hasSuffix(",7,0.5,2"))
+    #expect(lines[0].hasSuffix(",nnz,exploration_rate,diverged_seeds,synthetic"))
+    #expect(lines[1] == "gse,0.9,,,,,,,,,,,4;5,false")
+    #expect(lines[2].hasPrefix("set,0.9,0.5,,1,0.5,") && lines[2].hasSuffix(",7,0.5,2,false"))
     let table = comparison.table.split(separator: "\n")
     #expect(table[1].hasPrefix("gse") && table[1].contains("0 (2 diverged)") && table[1].contains("–"))
     let object = try JSONSerialization.jsonObject(with: JSONEncoder().encode(row)) as? [String: Any]
@@ -63,10 +63,11 @@ import Espalier
     let comparison = Comparison(title: "mlp & more", rows: rows, isSynthetic: true)
     let lines = comparison.csv.split(separator: "\n")
     #expect(
-      lines.count == 4 && Set(lines.map { $0.split(separator: ",", omittingEmptySubsequences: false).count }) == [13])
+      lines.count == 4 && Set(lines.map { $0.split(separator: ",", omittingEmptySubsequences: false).count }) == [14])
     #expect(lines[1].hasPrefix("gse,0.9,0.625,0.1767766") && lines[1].contains(",1;2,0.5;0.75,"))
-    #expect(comparison.table.split(separator: "\n").count == 4)
-    #expect(Set(comparison.table.split(separator: "\n").map(\.count)).count == 1, "columns are aligned")
+    let table = comparison.table.split(separator: "\n")
+    #expect(table.count == 5 && table[4] == "on synthetic data")
+    #expect(Set(table.prefix(4).map(\.count)).count == 1, "columns are aligned")
     let page = try ReportTests.Reader(comparison.html)
     // Three charts, in which the method with two sparsities has a line.
     #expect(page.polylines.count == 3)

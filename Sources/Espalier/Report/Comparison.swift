@@ -122,7 +122,7 @@ public struct Comparison: Sendable {
   /// Comma-separated, a heading and one line a row; seeds and their accuracies are separated by semicolons. What does not exist is empty.
   public var csv: String {
     let heading =
-      "method,sparsity,accuracy_mean,accuracy_sd,seeds,accuracies,train_seconds,step_ms_median,peak_rss_bytes,train_flops_ratio,nnz,exploration_rate,diverged_seeds"
+      "method,sparsity,accuracy_mean,accuracy_sd,seeds,accuracies,train_seconds,step_ms_median,peak_rss_bytes,train_flops_ratio,nnz,exploration_rate,diverged_seeds,synthetic"
     func text(_ value: (some CustomStringConvertible)?) -> String { value?.description ?? "" }
     func list(_ values: [some CustomStringConvertible]) -> String {
       values.map(\.description).joined(separator: ";")
@@ -132,6 +132,7 @@ public struct Comparison: Sendable {
         row.method, text(row.sparsity), text(row.accuracyMean), text(row.accuracySd), list(row.seeds),
         list(row.accuracies), text(row.trainSeconds), text(row.stepMsMedian), text(row.peakRssBytes),
         text(row.trainFlopsRatio), text(row.nnz), text(row.explorationRate), list(row.divergedSeeds),
+        "\(isSynthetic)",
       ].joined(separator: ",")
     }
     return ([heading] + lines).joined(separator: "\n") + "\n"
@@ -141,12 +142,13 @@ public struct Comparison: Sendable {
   public var table: String {
     let cells = [Self.heads] + rows.map(Self.columns)
     let widths = Self.heads.indices.map { i in cells.map { $0[i].count }.max() ?? 0 }
-    return cells.map { line in
+    let lines = cells.map { line in
       zip(line, widths).enumerated().map { i, cell in
         let space = String(repeating: " ", count: cell.1 - cell.0.count)
         return i == 0 ? cell.0 + space : space + cell.0
       }.joined(separator: "  ")
-    }.joined(separator: "\n")
+    }
+    return (lines + (isSynthetic ? ["on synthetic data"] : [])).joined(separator: "\n")
   }
 
   static let heads = [

@@ -48,6 +48,7 @@ struct CompareCommand: ParsableCommand {
     let missing = grid.cells.filter { outcomes[$0.folder] == nil }
     Terminal.note("\(grid.cells.count) runs in \(grid.folder), \(missing.count) to go")
     Self.warnOfOtherVersions(grid.cells)
+    try checkInputs(of: grid.cells)
     try warnOfLatePruning(grid)
     var failed: [(cell: ComparisonCell, error: EspalierError)] = []
     let runner = CellRunner(
@@ -76,6 +77,23 @@ struct CompareCommand: ParsableCommand {
       throw EspalierError(
         first.error.kind,
         "\(failed.count) of \(grid.cells.count) runs failed, which the same command tries again: \(words)")
+    }
+  }
+
+  /// Runs that are there, finished or not, must have seen the data and the initial weights that others are to see.
+  ///
+  /// - Throws: `EspalierError.input` where one has not.
+  private func checkInputs(of cells: [ComparisonCell]) throws {
+    let known = try cells.compactMap { cell in try cell.inputs().map { (cell, $0) } }
+    guard let settings = known.first?.0.configuration else { return }
+    let found = try TrainingSession.find(settings.dataset, directory: settings.dataDir)
+    let data = try Activity.during("reading data set \(settings.dataset)") { try found.load() }.fingerprint
+    for (cell, inputs) in known {
+      do {
+        try inputs.check(cell.configuration, data: data)
+      } catch let error as EspalierError {
+        throw EspalierError(error.kind, "\(cell.folder): \(error.message); or choose another --output")
+      }
     }
   }
 
@@ -111,13 +129,13 @@ struct CompareCommand: ParsableCommand {
     guard !flags.localBatchNorm else {
       throw EspalierError.usage("local-batch-norm: goes with mpirun, the runs of a comparison are a process each")
     }
-    let methods = try list(named, flag: "methods") { $0.isEmpty ? nil : $0 }
+    let methods = try list(named, flag: "methods", like: "methods such as gse,set") { $0.isEmpty ? nil : $0 }
     try refuseIdleFlags(of: named)
     let sparsities = try sparsities.map { try list($0, flag: "sparsities", Double.init) }
     let seeds = try seeds.map { try list($0, flag: "seeds") { UInt64($0) } }
     return try ComparisonGrid(
       methods: methods.map { try MethodVariant($0) },
-      sparsities: sparsities ?? [flags.sparsity ?? RunConfiguration().sparsity],
+      sparsities: sparsities ?? [commonSparsity()],
       seeds: seeds ?? [flags.seed], flags: flags)
   }
 
@@ -130,10 +148,22 @@ struct CompareCommand: ParsableCommand {
     throw EspalierError.usage("\(flag): none of the methods \(methods) takes it; leave --\(flag) out")
   }
 
-  /// The numbers of a comma-separated list, each once.
-  private func list<T: Hashable>(_ text: String, flag: String, _ parse: (String) -> T?) throws -> [T] {
+  /// The values of a comma-separated list, each once.
+  private func list<T: Hashable>(
+    _ text: String, flag: String, like example: String = "numbers such as 1,2", _ parse: (String) -> T?
+  ) throws -> [T] {
     var known: Set<T> = []
-    return try NumberList.parse(text, flag: flag, parse).filter { known.insert($0).inserted }
+    return try ValueList.parse(text, flag: flag, like: example, parse).filter { known.insert($0).inserted }
+  }
+
+  /// That of the initial weights, where they are all that says so.
+  private func commonSparsity() throws -> Double {
+    var flags = flags
+    guard flags.initialWeights != nil, flags.sparsity == nil else {
+      return flags.sparsity ?? RunConfiguration().sparsity
+    }
+    flags.method = RunConfiguration.Method.static.rawValue
+    return try flags.resolve(isShared: true).sparsity
   }
 
   private func write(_ comparison: Comparison, to folder: String) throws {
@@ -141,6 +171,11 @@ struct CompareCommand: ParsableCommand {
       ("compare.csv", Data(comparison.csv.utf8)), ("compare.html", Data(comparison.html.utf8)),
       ("compare.json", try JSONOutput.encode(Result(comparison, in: folder)) + Data("\n".utf8)),
     ]
+    do {
+      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    } catch {
+      throw EspalierError.write("\(folder): cannot be made: \(error.reason); choose another --output")
+    }
     for (name, data) in files {
       do {
         try data.write(to: URL(fileURLWithPath: folder + "/" + name), options: .atomic)

@@ -114,6 +114,11 @@ struct ComparisonCell {
     return (try? JSONDecoder().decode(Environment.self, from: data))?.commit ?? "unknown"
   }
 
+  /// What its newest run began with, or the one that has a result; nil where there is none, or it did not write that down.
+  ///
+  /// - Throws: `EspalierError.input` where that is damaged.
+  func inputs() throws -> RunInputs? { try (finished?.run ?? runs.first).flatMap(RunInputs.init(run:)) }
+
   /// The newest run that has a result.
   private var finished: (run: String, result: Comparison.Cell)? {
     let decoder = JSONDecoder()

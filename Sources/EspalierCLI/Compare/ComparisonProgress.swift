@@ -2,8 +2,7 @@ import Foundation
 
 /// Says on standard error how far a comparison is: which runs are going, their steps, and how long all of it may take.
 ///
-/// A run's own lines of progress go into its log; the last of them is what is told here. On a terminal one line is redrawn; elsewhere the
-/// first comes after 5 s, and then they come ever more rarely, down to one every 30 s.
+/// A run's own lines of progress go into its log; the last of them is what is told here.
 final class ComparisonProgress {
   private let total: Int
   private var ended: Int
@@ -34,7 +33,6 @@ final class ComparisonProgress {
   func showIfDue(waiting: Int) {
     guard line.isDue, !running.isEmpty else { return }
     line.show(text(waiting: waiting))
-    line.interval = min(.seconds(30), line.interval * 2)
   }
 
   /// Clears the way for other lines.

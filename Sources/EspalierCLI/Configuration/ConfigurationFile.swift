@@ -161,6 +161,8 @@ enum ArgumentExpansion {
     let smallWorld = RunConfiguration.DistributionName.smallWorld.rawValue
     if method?.choosesStart == true, last(.distribution) == smallWorld { idle.formUnion([.distribution, .rewire]) }
     if last(.distribution) != smallWorld { idle.insert(.rewire) }
+    let isAugmented = (expanded + given).last { ["--augment", "--no-augment"].contains($0) } != "--no-augment"
+    if !isAugmented || !DatasetCatalog.isOfPictures(last(.dataset) ?? standard.dataset) { idle.insert(.crop) }
     if last(.optimizer) == OptimizerKind.adamw.rawValue { idle.insert(.momentum) }
     if last(.schedule) == ScheduleKind.cosine.rawValue { idle.insert(.milestones) }
     return idle.reduce(expanded) { without("--" + $1.rawValue, $0) }

@@ -25,7 +25,8 @@ public final class ScalarLog {
     let present = Self.eventFiles(in: folder)
     // Readers go through files in the order of their names.
     let stamp = max(Int(Date().timeIntervalSince1970), (present.compactMap(Self.stamp).max() ?? 0) + 1)
-    path = "\(folder)/\(Self.prefix)\(String(format: "%010ld", stamp)).espalier"
+    let host = ProcessInfo.processInfo.hostName.filter { $0 != "/" }
+    path = "\(folder)/\(Self.prefix)\(String(format: "%010ld", stamp)).\(host).\(getpid()).0"
     descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0o666)
     guard descriptor >= 0 else { throw failure("created") }
     try append(step: step) { $0.fileVersion = "brain.Event:2" }
