@@ -57,11 +57,11 @@ func run(_ arguments: [String]) throws -> Outcome? {
   var options = TrainingOptions(epochs: nil, maxSteps: steps)
   options.batchSize = batch
   options.learningRate = 1e-3
-  let schedule = try UpdateSchedule(interval: interval, end: steps, fraction: 0.2)
+  let schedule = UpdateSchedule(interval: interval, end: steps, fraction: 0.2)
   let updater: (any TopologyUpdater)? =
     switch arguments[1] {
     case "gse": try GSE(schedule: schedule)
-    case "rigl": try RigL(schedule: schedule)
+    case "rigl": RigL(schedule: schedule)
     default: nil
     }
   let watcher = Watcher()
