@@ -5,8 +5,8 @@
 
 An mlp of two hidden layers on Fashion-MNIST, uniformly 99.99 % sparse, batches of 32, an update every 2 steps. The dense weights of
 the layer between them alone would take 17.2 GB. gse/grabo is gse with that guide; granet begins with twice its final density.
-Methods that look at every possible connection at updates (rigl, granet) take a minute, magnitude some, and the others that are scored
-at the start (synflow, snip, grasp: not among the default methods) up to some hours. Exits with 1 where a method held more than 3 GB.
+Methods that look at every possible connection at updates (rigl, granet) take a minute, those scored at the start some (magnitude, snip) or
+up to some hours (synflow, grasp: not among the default methods). Exits with 1 where a method held more than 3 GB.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import time
 
 METHODS = (
     "gse/uniform gse/grabo gse/graest static set dsr deepr mest itop snfs topkast "
-    "rigl itop-rigl granet magnitude"
+    "rigl itop-rigl granet magnitude snip"
 ).split()
 SPARSITY = 0.9999
 LIMIT = 3e9
