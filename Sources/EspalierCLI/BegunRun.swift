@@ -33,7 +33,6 @@ struct BegunRun {
     let place = path.map { "the newest good checkpoint is \($0)" } ?? "no checkpoint of \(folder.path) is good"
     return StoppedRun(error: .diverged("\(error.message); \(place)"))
   }
-
 }
 
 /// What `--json` prints of what did not come to its end.

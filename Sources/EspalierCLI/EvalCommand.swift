@@ -40,6 +40,7 @@ struct EvalCommand: ParsableCommand {
           dataset: dataset, normalization: found.description.normalization, spec: checkpoint.spec,
           batchSize: batchSize ?? information.batchSize, context: context)
         let line = ProgressLine()
+        defer { line.close() }
         let loss = try evaluator(model) { samples, count in
           line.showIfDue("evaluating, \(samples) of \(count) images")
         }

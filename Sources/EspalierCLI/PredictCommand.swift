@@ -37,6 +37,7 @@ struct PredictCommand: ParsableCommand {
     let predictor = try Predictor(model, batchSize: batchSize, context: context)
     var times: [Double] = []
     let line = ProgressLine()
+    defer { line.close() }
     let batches = ((images.shape.first ?? 0) + predictor.batchSize - 1) / predictor.batchSize
     let samples = try StoppedResult.whereDiverged(isPrinted: json, checkpoint: weights) {
       try predictor.predict(images, to: output) {

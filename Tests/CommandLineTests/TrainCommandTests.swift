@@ -225,6 +225,9 @@ extension CommandLineTests {
       let folder = try #require(result["run"] as? String)
       #expect(FileManager.default.fileExists(atPath: folder + "/config.yaml"))
       #expect(program.errorLines.last?.hasPrefix("espalier: error: diverged at step") == true)
+      let verified = try RunProgram.espalier(["resume", folder, "--verify", "--json"])
+      #expect(verified.status == 70, "\(verified.error)")
+      #expect((try verified.json()["stopped"] as? String)?.contains("diverged at step") == true)
     }
 
     /// The last weights are finite, their outputs are not: what is kept is the checkpoint before.

@@ -155,6 +155,19 @@ extension CommandLineTests {
       #expect(try program.json()["lost_zeros"] as? Int == 3)
     }
 
+    /// Zeros are no connections; a dry run looks at weights, also those of a dense network.
+    @Test func startsThatAreNoneAreRefused() throws {
+      let output = ["--masked-dense", "--format", "safetensors", "--output", path("w.safetensors")]
+      #expect(try RunProgram.espalier(["export", Self.fixture] + output).status == 0)
+      var bytes = try [UInt8](bytes(path("w.safetensors")))
+      let header = bytes.prefix(8).reversed().reduce(0) { $0 << 8 | Int($1) }
+      for i in (8 + header)..<bytes.count { bytes[i] = 0 }
+      try Data(bytes).write(to: URL(fileURLWithPath: path("zeros.safetensors")))
+      let train = ["train", "--dataset", "synthetic", "--dry-run", "--init"]
+      try refuse(train + [path("zeros.safetensors")] + Self.model, 65, saying: path("zeros.safetensors"), "not zero")
+      try refuse(train + [path("absent"), "--method", "dense"] + Self.model, 65, saying: path("absent"))
+    }
+
     @Test func sciPyFoldersAndOnlyNewOnes() throws {
       let export = ["export", Self.fixture, "--format", "npz", "--output", path("npz")]
       try run(export)
