@@ -169,4 +169,5 @@ def main():
         sys.exit(f"no picture: {error}; pip install matplotlib")
 
 
-main()
+if __name__ == "__main__":
+    main()

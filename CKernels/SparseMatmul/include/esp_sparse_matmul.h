@@ -50,6 +50,28 @@ void esp_sddmm_f32(esp_isa isa, const esp_csr *pattern, size_t blocks, size_t la
 void esp_sddmm_add_f32(esp_isa isa, const esp_csr *pattern, size_t blocks, size_t lanes, const float *restrict x,
                        const float *restrict d, int accumulate, float *restrict g, int threads);
 
+/// A rectangle of a linear layer's whole weight gradient, and what it is the product of.
+typedef struct esp_gradient_tile {
+  size_t rows;
+  size_t columns;
+  size_t blocks;
+  size_t lanes;
+  const float *x;  // [blocks, x_features, lanes] from the rectangle's first column on
+  size_t x_features;
+  const float *d;  // [blocks, d_features, lanes] from its first row on
+  size_t d_features;
+  float *g;  // [rows, g_columns], of which the first `columns` of each row are the rectangle's
+  size_t g_columns;
+} esp_gradient_tile;
+
+/// g[r, c] := sum over blocks and lanes of D[b, r, l] * X[b, c, l], for every r < rows and c < columns; or, where
+/// `accumulate`, added to g.
+///
+/// For methods that look at all connections, a tile at a time; no structure is read. Bitwise equal for every `threads`
+/// and however a layer is cut into tiles: an element's products are added one by one in the order of blocks and lanes,
+/// each 128 samples' sum to the one before. Cost: 2 * rows * columns * blocks * lanes FLOP.
+void esp_gradient_tile_f32(esp_isa isa, const esp_gradient_tile *tile, int accumulate, int threads);
+
 // ---- Structure --------------------------------------------------------------------------------------------------
 
 /// Returned by esp_csr_check.

@@ -109,9 +109,17 @@ struct SharedSite: GradientSite {
 
   func computeGradients(at connections: SparseStructure, into gradients: MeteredBuffer<Float>) {
     site.computeGradients(at: connections, into: gradients)
+    share(gradients, count: connections.count)
+  }
+
+  func computeGradients(ofRows rows: Range<Int>, into gradients: MeteredBuffer<Float>) {
+    site.computeGradients(ofRows: rows, into: gradients)
+    share(gradients, count: rows.count * parameter.matrix.columns)
+  }
+
+  private func share(_ gradients: MeteredBuffer<Float>, count: Int) {
     ranks.sum(
-      [UnsafeMutableBufferPointer(rebasing: gradients.buffer[..<connections.count])], for: .exploration,
-      pool: context.pool)
+      [UnsafeMutableBufferPointer(rebasing: gradients.buffer[..<count])], for: .exploration, pool: context.pool)
   }
 
   func activity(_ measure: ActivityMeasure) -> LayerActivity {

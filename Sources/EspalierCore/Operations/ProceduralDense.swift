@@ -1,5 +1,6 @@
 import EspLayers
 import EspSparseConv
+import EspSparseMatmul
 
 extension Tape {
   /// y = W x + b with procedural W [outputs, inputs]; x and y [samples, features], or [samples, tokens, features].
@@ -48,7 +49,8 @@ extension ComputeContext {
     let room = min(Self.tile, weights.largestBuffer)
     let width = min(weights.columns, 1024, room)
     let height = max(1, min(64, weights.rows, room / width))
-    let tile = ProceduralTile(weights, height: height, width: width, context: self)
+    let apart = weights.perturbationAside(samples: x.shape.samples * x.shape.tokens)
+    let tile = ProceduralTile(weights, height: height, width: width, isPerturbed: apart == nil, context: self)
     for first in stride(from: 0, to: weights.rows, by: height) {
       let rows = first..<min(weights.rows, first + height)
       let part = pool.activations(x.shape.with(channels: rows.count))
@@ -63,6 +65,9 @@ extension ComputeContext {
       }
       part.copyChannels(to: output, from: first, adding: false)
     }
+    for factor in apart?.factors ?? [] {
+      add(apart!.scale, times: factor.delta, transposed: factor.input, by: x, to: output)
+    }
     return output
   }
 
@@ -72,7 +77,7 @@ extension ComputeContext {
     let output = pool.activations(
       x.shape.with(channels: weights.rows, height: shape.out_height, width: shape.out_width))
     let height = max(1, min(64, weights.rows, weights.largestBuffer / weights.columns))
-    let tile = ProceduralTile(weights, height: height, width: weights.columns, context: self)
+    let tile = ProceduralTile(weights, height: height, width: weights.columns, isPerturbed: true, context: self)
     for first in stride(from: 0, to: weights.rows, by: height) {
       let rows = first..<min(weights.rows, first + height)
       tile.fill(rows: rows, columns: 0..<weights.columns)
@@ -97,7 +102,8 @@ extension ComputeContext {
     let room = min(Self.tile, weights.largestBuffer)
     let width = min(weights.columns, max(1, 64 / taps) * taps)
     let height = max(1, min(weights.rows, room / width))
-    let tile = ProceduralTile(weights, height: height, width: width, context: self)
+    let apart = forward == nil ? weights.perturbationAside(samples: delta.shape.samples * delta.shape.tokens) : nil
+    let tile = ProceduralTile(weights, height: height, width: width, isPerturbed: apart == nil, context: self)
     let transposed = ProceduralTile.Transposed(weights, height: height, width: width)
     for first in stride(from: 0, to: weights.rows, by: height) {
       let rows = first..<min(weights.rows, first + height)
@@ -123,7 +129,34 @@ extension ComputeContext {
         result.copyChannels(to: gradient, from: left / taps, adding: first > 0)
       }
     }
+    for factor in apart?.factors ?? [] {
+      add(apart!.scale, times: factor.input, transposed: factor.delta, by: delta, to: gradient)
+    }
     return gradient
+  }
+
+  /// y += scale * a (b' x): a product with the matrix a b', which is not made. All [rows of a batch, features], as many features as fit.
+  private func add(
+    _ scale: Float, times a: Activations, transposed b: Activations, by x: Activations, to y: Activations
+  ) {
+    let (lanes, inner) = (x.shape.lanes, b.shape.lanes)
+    pool.withWorkspace(count: lanes * inner) { small in
+      for block in 0..<x.shape.blocks {
+        let (input, output) = (x.block(block), y.block(block))
+        for other in 0..<b.shape.blocks {
+          // [lanes, inner], summed over features, which lie as the samples of another layout.
+          var products = esp_gradient_tile(
+            rows: lanes, columns: inner, blocks: x.shape.features, lanes: 1, x: b.block(other), x_features: inner,
+            d: input, d_features: lanes, g: small, g_columns: inner)
+          esp_gradient_tile_f32(isa, &products, 0, threadCount)
+          for k in 0..<lanes * inner { small[k] *= scale }
+          var sum = esp_gradient_tile(
+            rows: y.shape.features, columns: lanes, blocks: 1, lanes: inner, x: small, x_features: lanes,
+            d: a.block(other), d_features: a.shape.features, g: output, g_columns: lanes)
+          esp_gradient_tile_f32(isa, &sum, 1, threadCount)
+        }
+      }
+    }
   }
 
   private func convolve(
@@ -143,29 +176,47 @@ extension ComputeContext {
   }
 
   /// gradients[k] := the sum over `factors` of their product at connection k of `connections`, whose rows are the layer's rows `rows`.
+  ///
+  /// `columns`: where the connections are all of these, rather than some.
   func sumGradients(
-    of factors: [GradientFactors], rows: Range<Int>, at connections: esp_csr,
+    of factors: [GradientFactors], rows: Range<Int>, columns: Range<Int>?, at connections: esp_csr,
     into gradients: UnsafeMutablePointer<Float>
   ) {
-    let count = Int(connections.row_starts[rows.count])
-    guard count > 0 else { return }
+    guard connections.row_starts[rows.count] > 0 else { return }
     for (number, factor) in factors.enumerated() {
-      let (x, delta) = (factor.input, factor.delta.channels(rows, pool: pool))
-      withUnsafePointer(to: connections) { csr in
-        guard var shape = factor.shape else {
-          return esp_sddmm_add_f32(
-            isa, csr, x.shape.blocks, x.shape.lanes, x.pointer, delta.pointer, number > 0 ? 1 : 0, gradients,
-            threadCount)
+      let (x, adding) = (factor.input, number > 0)
+      if let shape = factor.shape {
+        sumGradients(of: factor, shape: shape, rows: rows, at: connections, adding: adding, into: gradients)
+      } else if let columns {
+        gradientTile(input: x, delta: factor.delta, rows: rows, columns: columns, adding: adding, into: gradients)
+      } else {
+        let delta = factor.delta.channels(rows, pool: pool)
+        withUnsafePointer(to: connections) {
+          esp_sddmm_add_f32(
+            isa, $0, x.shape.blocks, x.shape.lanes, x.pointer, delta.pointer, adding ? 1 : 0, gradients, threadCount)
         }
-        shape.out_channels = rows.count
-        withUnsafePointer(to: shape) { shape in
-          let floats = esp_sparse_conv_sddmm_workspace(shape, count, x.shape.blocks, x.shape.lanes, threadCount)
-          pool.withWorkspace(count: floats + count) { space in
-            let place = number > 0 ? space + floats : gradients
-            esp_sparse_conv_sddmm_f32(
-              isa, csr, shape, x.shape.blocks, x.shape.lanes, x.pointer, delta.pointer, place, space, threadCount)
-            if number > 0 { esp_add(isa, gradients, place, count, gradients, threadCount) }
-          }
+      }
+    }
+  }
+
+  /// The same of a convolution of shape `shape`, one product.
+  private func sumGradients(
+    of factor: GradientFactors, shape: esp_conv_shape, rows: Range<Int>, at connections: esp_csr, adding: Bool,
+    into gradients: UnsafeMutablePointer<Float>
+  ) {
+    let (x, delta, count) = (
+      factor.input, factor.delta.channels(rows, pool: pool), Int(connections.row_starts[rows.count])
+    )
+    var shape = shape
+    shape.out_channels = rows.count
+    withUnsafePointer(to: connections) { csr in
+      withUnsafePointer(to: shape) { shape in
+        let floats = esp_sparse_conv_sddmm_workspace(shape, count, x.shape.blocks, x.shape.lanes, threadCount)
+        pool.withWorkspace(count: floats + count) { space in
+          let place = adding ? space + floats : gradients
+          esp_sparse_conv_sddmm_f32(
+            isa, csr, shape, x.shape.blocks, x.shape.lanes, x.pointer, delta.pointer, place, space, threadCount)
+          if adding { esp_add(isa, gradients, place, count, gradients, threadCount) }
         }
       }
     }
@@ -173,6 +224,11 @@ extension ComputeContext {
 }
 
 extension Activations {
+  /// Where a block begins.
+  fileprivate func block(_ number: Int) -> UnsafeMutablePointer<Float> {
+    pointer + number * shape.features * shape.lanes
+  }
+
   /// A copy of some channels of all samples and tokens.
   fileprivate func channels(_ range: Range<Int>, pool: ActivationPool) -> Activations {
     let part = pool.activations(shape.with(channels: range.count, height: shape.height, width: shape.width))

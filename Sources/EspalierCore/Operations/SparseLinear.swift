@@ -79,9 +79,29 @@ struct LinearSite: GradientSite {
         context.threadCount)
     }
   }
+
+  func computeGradients(ofRows rows: Range<Int>, into gradients: MeteredBuffer<Float>) {
+    context.gradientTile(
+      input: input, delta: delta, rows: rows, columns: 0..<parameter.matrix.columns, adding: false,
+      into: gradients.pointer)
+  }
 }
 
 extension ComputeContext {
+  /// A rectangle of delta input': [rows.count, columns.count], or that added to what is there.
+  func gradientTile(
+    input: Activations, delta: Activations, rows: Range<Int>, columns: Range<Int>, adding: Bool,
+    into gradients: UnsafeMutablePointer<Float>
+  ) {
+    let lanes = input.shape.lanes
+    var tile = esp_gradient_tile(
+      rows: rows.count, columns: columns.count, blocks: input.shape.blocks, lanes: lanes,
+      x: input.pointer + columns.lowerBound * lanes, x_features: input.shape.features,
+      d: delta.pointer + rows.lowerBound * lanes, d_features: delta.shape.features, g: gradients,
+      g_columns: columns.count)
+    esp_gradient_tile_f32(isa, &tile, adding ? 1 : 0, threadCount)
+  }
+
   package func biasGradient(of delta: Activations, into bias: VectorParameter) {
     let shape = delta.shape
     if let sums = delta.channelSums {

@@ -23,32 +23,28 @@ extension GradientSite {
     let matrix = parameter.matrix
     let (rows, columns, site, meter) = (matrix.rows, matrix.columns, matrix.site, matrix.meter)
     let height = max(1, min(64, rows, site.largestBuffer(gamma: meter.gamma) / columns))
-    // A linear layer's inputs stay in the cache for all rows of a tile, some of them at a time.
-    let width = matrix.taps == 1 ? min(columns, 1024) : columns
-    let starts = MeteredBuffer<UInt64>(count: rows + 1, tag: .candidates, site: site, meter: meter)
-    let indices = MeteredBuffer<UInt32>(count: height * width, tag: .candidates, site: site, meter: meter)
-    let part = MeteredBuffer<Float>(count: height * width, tag: .candidates, site: site, meter: meter)
     let gradients = MeteredBuffer<Float>(count: height * columns, tag: .candidates, site: site, meter: meter)
     for first in stride(from: 0, to: rows, by: height) {
       let tile = first..<min(rows, first + height)
-      for left in stride(from: 0, to: columns, by: width) {
-        let count = min(width, columns - left)
-        if left == 0 || count < width {
-          for row in 0...rows {
-            starts.pointer[row] = UInt64((min(max(row, tile.lowerBound), tile.upperBound) - first) * count)
-          }
-        }
-        for place in 0..<tile.count * count { indices.pointer[place] = UInt32(left + place % count) }
-        let connections = SparseStructure(rows: rows, columns: columns, rowStarts: starts, columnIndices: indices)
-        computeGradients(at: connections, into: part)
-        for row in 0..<tile.count {
-          (gradients.pointer + row * columns + left).update(from: part.pointer + row * count, count: count)
-        }
-      }
+      computeGradients(ofRows: tile, into: gradients)
       try withExtendedLifetime(gradients) {
         let numbers = UnsafeBufferPointer(start: UnsafePointer(gradients.pointer), count: tile.count * columns)
         try body(GradientTile(rows: tile, columns: columns, gradients: numbers))
       }
     }
+  }
+
+  /// The rows' connections listed, for a layer that has nothing better.
+  public func computeGradients(ofRows rows: Range<Int>, into gradients: MeteredBuffer<Float>) {
+    let matrix = parameter.matrix
+    let (columns, site, meter) = (matrix.columns, matrix.site, matrix.meter)
+    let starts = MeteredBuffer<UInt64>(count: matrix.rows + 1, tag: .candidates, site: site, meter: meter)
+    let indices = MeteredBuffer<UInt32>(count: rows.count * columns, tag: .candidates, site: site, meter: meter)
+    for row in 0...matrix.rows {
+      starts.pointer[row] = UInt64((min(max(row, rows.lowerBound), rows.upperBound) - rows.lowerBound) * columns)
+    }
+    for place in 0..<indices.count { indices.pointer[place] = UInt32(place % columns) }
+    let connections = SparseStructure(rows: matrix.rows, columns: columns, rowStarts: starts, columnIndices: indices)
+    computeGradients(at: connections, into: gradients)
   }
 }

@@ -78,6 +78,15 @@ public final class ProceduralWeights {
   /// Numbers that one buffer may have.
   var largestBuffer: Int { site.largestBuffer(gamma: meter.gamma) }
 
+  /// The perturbation of a linear layer, if a product of it with `samples` rows of a batch is cheaper by itself than made part of every weight.
+  ///
+  /// A gradient d x' of few samples has a low rank: (d x') z = d (x' z) costs rows + columns a pair of samples, not rows * columns a sample.
+  func perturbationAside(samples: Int) -> Perturbation? {
+    let isCheaper = Double(samples) * Double(rows + columns) < Double(rows) * Double(columns)
+    return taps == 1 && isCheaper && (perturbation?.factors.allSatisfy { $0.shape == nil } ?? false)
+      ? perturbation : nil
+  }
+
   /// The live weights of a rectangle, without the perturbation; column indices are those of the whole matrix.
   func compute(
     rows: Range<Int>, columns: Range<Int>, rowStarts: UnsafeMutablePointer<UInt64>,
@@ -103,16 +112,16 @@ final class ProceduralTile {
   private var rows = 0..<0
   private var columns = 0..<0
 
-  /// Room for rectangles of `height` x `width`.
-  init(_ weights: ProceduralWeights, height: Int, width: Int, context: ComputeContext) {
+  /// Room for rectangles of `height` x `width`, with the perturbation where `isPerturbed`.
+  init(_ weights: ProceduralWeights, height: Int, width: Int, isPerturbed: Bool, context: ComputeContext) {
     (self.weights, self.context) = (weights, context)
     let (site, meter) = (weights.site, weights.meter)
     rowStarts = MeteredBuffer(count: height + 1, tag: .candidates, site: site, meter: meter)
     columnIndices = MeteredBuffer(count: height * width, tag: .candidates, site: site, meter: meter)
     values = MeteredBuffer(count: height * width, tag: .candidates, site: site, meter: meter)
     gradients =
-      weights.perturbation == nil
-      ? nil : MeteredBuffer(count: height * width, tag: .candidates, site: site, meter: meter)
+      weights.perturbation != nil && isPerturbed
+      ? MeteredBuffer(count: height * width, tag: .candidates, site: site, meter: meter) : nil
   }
 
   /// Number of live weights.
@@ -130,7 +139,7 @@ final class ProceduralTile {
       rows: rows, columns: columns, rowStarts: rowStarts.pointer, columnIndices: columnIndices.pointer,
       values: values.pointer, context: context)
     guard let perturbation = weights.perturbation, let gradients else { return }
-    context.sumGradients(of: perturbation.factors, rows: rows, at: csr, into: gradients.pointer)
+    context.sumGradients(of: perturbation.factors, rows: rows, columns: columns, at: csr, into: gradients.pointer)
     for k in 0..<count { values.pointer[k] += perturbation.scale * gradients.pointer[k] }
   }
 
@@ -201,7 +210,6 @@ extension ProceduralWeights {
     let sum = MeteredBuffer<Float>(count: room, tag: .candidates, site: site, meter: meter)
     let subtrahend = MeteredBuffer<Float>(
       count: less.isEmpty ? 0 : room, tag: .candidates, site: site, meter: meter)
-    let chunk = mask == nil && taps == 1 ? WideGradient(self, height: height) : nil
     for first in stride(from: 0, to: rows, by: height) {
       let range = first..<min(rows, first + height)
       tile.rows = range
@@ -211,12 +219,10 @@ extension ProceduralWeights {
       let csr = esp_csr(
         rows: range.count, columns: columns, row_starts: UnsafePointer(tile.rowStarts.pointer),
         column_indices: UnsafePointer(tile.columnIndices.pointer))
+      // Where all weights live, the rectangle is computed as one.
       func sumUp(_ factors: [GradientFactors], into place: UnsafeMutablePointer<Float>) {
-        if let chunk {
-          chunk.sum(factors, rows: range, into: place, context: context)
-        } else {
-          context.sumGradients(of: factors, rows: range, at: csr, into: place)
-        }
+        let whole = mask == nil ? 0..<columns : nil
+        context.sumGradients(of: factors, rows: range, columns: whole, at: csr, into: place)
       }
       if !gradient.isEmpty { sumUp(gradient, into: sum.pointer) }
       if !less.isEmpty {
@@ -225,45 +231,6 @@ extension ProceduralWeights {
       }
       tile.score(rule, gradients: gradient.isEmpty ? nil : sum.pointer, factor: factor, context: context)
       try withExtendedLifetime((sum, subtrahend)) { try body(tile) }
-    }
-  }
-}
-
-/// The gradient of some rows of a wide linear layer, at all columns: some of them at a time, so that their inputs stay in the cache for all rows.
-private final class WideGradient {
-  private static let width = 1024
-  private let columns: Int
-  private let starts: MeteredBuffer<UInt64>
-  private let indices: MeteredBuffer<UInt32>
-  private let part: MeteredBuffer<Float>
-
-  /// nil for a layer that is not wide.
-  init?(_ weights: ProceduralWeights, height: Int) {
-    guard weights.columns > Self.width else { return nil }
-    let (site, meter) = (weights.site, weights.meter)
-    columns = weights.columns
-    starts = MeteredBuffer(count: height + 1, tag: .candidates, site: site, meter: meter)
-    indices = MeteredBuffer(count: height * Self.width, tag: .candidates, site: site, meter: meter)
-    part = MeteredBuffer(count: height * Self.width, tag: .candidates, site: site, meter: meter)
-  }
-
-  func sum(
-    _ factors: [GradientFactors], rows: Range<Int>, into gradients: UnsafeMutablePointer<Float>, context: ComputeContext
-  ) {
-    for left in stride(from: 0, to: columns, by: Self.width) {
-      let count = min(Self.width, columns - left)
-      for row in 0...rows.count { starts.pointer[row] = UInt64(row * count) }
-      for column in 0..<count { indices.pointer[column] = UInt32(left + column) }
-      for row in 1..<max(1, rows.count) {
-        (indices.pointer + row * count).update(from: indices.pointer, count: count)
-      }
-      let csr = esp_csr(
-        rows: rows.count, columns: columns, row_starts: UnsafePointer(starts.pointer),
-        column_indices: UnsafePointer(indices.pointer))
-      context.sumGradients(of: factors, rows: rows, at: csr, into: part.pointer)
-      for row in 0..<rows.count {
-        (gradients + row * columns + left).update(from: part.pointer + row * count, count: count)
-      }
     }
   }
 }
