@@ -1,3 +1,4 @@
+import EspSampling
 import EspSparseMatmul
 import Glibc
 import TestSupport
@@ -54,6 +55,33 @@ import Testing
       #expect(g == gradient)
     }
     withExtendedLifetime(x) {}
+  }
+
+  /// Weights of a masked matrix whose numbers, and those of their blocks in the stream, lie beyond 2^32.
+  @Test func maskedWeightsHave64Bits() throws {
+    let key = esp_random_key(seed: 3, stream: 5, step: 1)
+    let (rows, columns) = (1 << 19, 1 << 16)
+    let mask = try Expanse(count: rows * columns / 32)
+    let row = rows - 1, first = row * columns
+    mask.makeUsable(at: first / 32)
+    let word = UnsafeMutableRawPointer(mask.pointer + first / 32).assumingMemoryBound(to: UInt64.self)
+    word.pointee = 0x8000_0100_0003_0402
+    let live = (0..<64).filter { word.pointee >> UInt64($0) & 1 == 1 }
+    var whole = [Float](repeating: .nan, count: 64)
+    esp_random_uniform_f32(key, UInt64(first), 64, -1, 1, &whole)
+    for isa in SparseSweep.isas {
+      var starts: [UInt64] = [0, 0], indices = [UInt32](repeating: 0, count: 64)
+      var values = [Float](repeating: .nan, count: 64)
+      var weights = esp_procedural(
+        key: key, rows: rows, columns: columns, low: -1, high: 1, absolute: 0,
+        alive: UnsafeRawPointer(mask.pointer).assumingMemoryBound(to: UInt64.self))
+      let tile = esp_tile(first_row: row, rows: 1, first_column: 0, columns: 64)
+      esp_procedural_tile(isa, &weights, tile, &starts, &indices, &values, 1)
+      #expect(starts == [0, UInt64(live.count)])
+      #expect(indices.prefix(live.count).map(Int.init) == live)
+      #expect(Array(values.prefix(live.count)) == live.map { whole[$0] })
+    }
+    withExtendedLifetime(mask) {}
   }
 
   /// Batches of 8 and 128 split for 16 threads give the bits of one thread.

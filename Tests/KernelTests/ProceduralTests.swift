@@ -8,7 +8,7 @@ import TestSupport
   private static let key = esp_random_key(seed: 0xFEED_5EED, stream: 2 << 23 | 5, step: 0)
 
   /// Tiles that begin and end anywhere in words of 64 and in blocks of 4; masks of which few, many and all of a word live.
-  @Test(arguments: [(1, 1), (7, 64), (5, 131), (3, 200)], [nil, 0.02, 0.5, 1] as [Double?])
+  @Test(arguments: [(1, 1), (7, 64), (5, 131), (3, 200)], [nil, 0.02, 0.15, 0.5, 1] as [Double?])
   func tilesAreThoseOfTheMatrix(_ size: (rows: Int, columns: Int), density: Double?) {
     let (rows, columns) = size
     var dense = [Float](repeating: .nan, count: rows * columns)

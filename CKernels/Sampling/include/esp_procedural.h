@@ -23,7 +23,7 @@ typedef struct esp_tile {
 /// The live weights of a tile, as a CSR matrix of tile.rows rows whose column indices are those of the whole matrix.
 ///
 /// row_starts [tile.rows + 1]; column_indices and values [tile.rows * tile.columns], of which row_starts[tile.rows]
-/// are written. values may be NULL. Cost: 2.5 Philox rounds a weight, less where few of a word's 64 live.
+/// are written. values may be NULL. Cost: 2.5 Philox rounds a weight, 10 a live one where few of a word's 64 live.
 void esp_procedural_tile(esp_isa isa, const esp_procedural *w, esp_tile tile, uint64_t *restrict row_starts,
                          uint32_t *restrict column_indices, float *restrict values, int threads);
 

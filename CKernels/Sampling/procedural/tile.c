@@ -26,6 +26,9 @@ static inline float number(uniform u, uint32_t word) {
 }
 
 typedef void fill_numbers(esp_random_key key, uniform u, uint64_t first, size_t n, float *restrict out);
+typedef void pick_numbers(esp_random_key key, uniform u, const uint64_t *restrict which, size_t n, float *restrict out);
+
+enum { PICKS = 64 };  // numbers picked at a time
 
 /// out := numbers first ..< first + n of the stream.
 static void fill_scalar(esp_random_key key, uniform u, uint64_t first, size_t n, float *restrict out) {
@@ -33,6 +36,19 @@ static void fill_scalar(esp_random_key key, uniform u, uint64_t first, size_t n,
     const philox_block b = random_block(key, (first + i) / 4);
     const uint32_t words[4] = {b.c0, b.c1, b.c2, b.c3};
     for (size_t k = (first + i) % 4; k < 4 && i < n; k++, i++) out[i] = number(u, words[k]);
+  }
+}
+
+/// out := numbers which[0] ..< which[n] of the stream, ascending; a block of the stream once for those that share it.
+static void pick_scalar(esp_random_key key, uniform u, const uint64_t *restrict which, size_t n, float *restrict out) {
+  uint64_t known = UINT64_MAX;
+  uint32_t words[4] = {0, 0, 0, 0};
+  for (size_t i = 0; i < n; i++) {
+    if (which[i] / 4 != known) {
+      const philox_block b = random_block(key, known = which[i] / 4);
+      words[0] = b.c0, words[1] = b.c1, words[2] = b.c2, words[3] = b.c3;
+    }
+    out[i] = number(u, words[which[i] % 4]);
   }
 }
 
@@ -46,13 +62,17 @@ AVX2 static inline void multiply(__m256i a, __m256i factor, __m256i *high, __m25
   *low = _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA);
 }
 
-/// Eight blocks from number `block` on, which must not cross a multiple of 2^32; word w of block b in element b of
-/// c[w].
-AVX2 static inline void eight_blocks(esp_random_key key, uint64_t block, __m256i c[4]) {
+/// The lower halves of eight numbers of 64 bits, in order, in halves[0]; the upper ones in halves[1].
+AVX2 static inline void split_halves(__m256i first, __m256i last, __m256i halves[2]) {
+  const __m256 a = _mm256_castsi256_ps(first), b = _mm256_castsi256_ps(last);
+  halves[0] = _mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(a, b, 0x88)), 0xD8);
+  halves[1] = _mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(a, b, 0xDD)), 0xD8);
+}
+
+/// Eight blocks, the halves of whose numbers are in c[0] and c[1]; word w of block b to element b of c[w].
+AVX2 static inline void eight_blocks(esp_random_key key, __m256i c[4]) {
   const __m256i m0 = _mm256_set1_epi32((int)0xD2511F53u), m1 = _mm256_set1_epi32((int)0xCD9E8D57u);
   uint32_t k0 = (uint32_t)key.seed, k1 = (uint32_t)(key.seed >> 32);
-  c[0] = _mm256_add_epi32(_mm256_set1_epi32((int)(uint32_t)block), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-  c[1] = _mm256_set1_epi32((int)(uint32_t)(block >> 32));
   c[2] = _mm256_set1_epi32((int)key.step);
   c[3] = _mm256_set1_epi32((int)key.stream);
   for (int round = 0; round < 10; round++) {
@@ -68,12 +88,18 @@ AVX2 static inline void eight_blocks(esp_random_key key, uint64_t block, __m256i
   }
 }
 
-/// As fill_scalar, to the bit (products and sums apart, without FMA).
+/// As number, to the bit (products and sums apart, without FMA).
+AVX2 static inline __m256 eight_numbers(uniform u, __m256i words) {
+  const __m256 low = _mm256_set1_ps(u.low), range = _mm256_set1_ps(u.range), last = _mm256_set1_ps(u.last);
+  const __m256 unit = _mm256_set1_ps(0x1p-24f), sign = _mm256_set1_ps(u.absolute ? -0.0f : 0.0f);
+  const __m256 x = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_srli_epi32(words, 8)), unit);
+  return _mm256_andnot_ps(sign, _mm256_min_ps(_mm256_add_ps(low, _mm256_mul_ps(range, x)), last));
+}
+
+/// As fill_scalar, to the bit.
 AVX2 static void fill_avx2(esp_random_key key, uniform u, uint64_t first, size_t n, float *restrict out) {
   const size_t head = (4 - first % 4) % 4 < n ? (4 - first % 4) % 4 : n;
   fill_scalar(key, u, first, head, out);
-  const __m256 low = _mm256_set1_ps(u.low), range = _mm256_set1_ps(u.range), last = _mm256_set1_ps(u.last);
-  const __m256 unit = _mm256_set1_ps(0x1p-24f), sign = _mm256_set1_ps(u.absolute ? -0.0f : 0.0f);
   size_t i = head;
   for (; i + 32 <= n; i += 32) {
     const uint64_t block = (first + i) / 4;
@@ -83,11 +109,10 @@ AVX2 static void fill_avx2(esp_random_key key, uniform u, uint64_t first, size_t
     }
     __m256i c[4];
     __m256 v[4];
-    eight_blocks(key, block, c);
-    for (int w = 0; w < 4; w++) {
-      const __m256 x = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_srli_epi32(c[w], 8)), unit);
-      v[w] = _mm256_andnot_ps(sign, _mm256_min_ps(_mm256_add_ps(low, _mm256_mul_ps(range, x)), last));
-    }
+    c[0] = _mm256_add_epi32(_mm256_set1_epi32((int)(uint32_t)block), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    c[1] = _mm256_set1_epi32((int)(uint32_t)(block >> 32));
+    eight_blocks(key, c);
+    for (int w = 0; w < 4; w++) v[w] = eight_numbers(u, c[w]);
     // From words by blocks to blocks by words.
     const __m256 a = _mm256_unpacklo_ps(v[0], v[1]), b = _mm256_unpackhi_ps(v[0], v[1]);
     const __m256 d = _mm256_unpacklo_ps(v[2], v[3]), e = _mm256_unpackhi_ps(v[2], v[3]);
@@ -100,9 +125,35 @@ AVX2 static void fill_avx2(esp_random_key key, uniform u, uint64_t first, size_t
   }
   fill_scalar(key, u, first + i, n - i, out + i);
 }
+
+/// As pick_scalar, to the bit: a block for each number, eight at a time.
+AVX2 static void pick_avx2(esp_random_key key, uniform u, const uint64_t *restrict which, size_t n,
+                           float *restrict out) {
+  for (size_t i = 0; i < n; i += 8) {
+    uint64_t padded[8];
+    float numbers[8];
+    const size_t count = n - i < 8 ? n - i : 8;
+    for (size_t k = 0; k < 8; k++) padded[k] = which[i + (k < count ? k : 0)];
+    const __m256i low = _mm256_loadu_si256((const __m256i *)padded);
+    const __m256i high = _mm256_loadu_si256((const __m256i *)(padded + 4));
+    __m256i c[4];
+    split_halves(_mm256_srli_epi64(low, 2), _mm256_srli_epi64(high, 2), c);
+    __m256i word[2];
+    split_halves(low, high, word);
+    word[0] = _mm256_and_si256(word[0], _mm256_set1_epi32(3));
+    eight_blocks(key, c);
+    __m256i words = c[0];
+    for (int w = 1; w < 4; w++) {
+      words = _mm256_blendv_epi8(words, c[w], _mm256_cmpeq_epi32(word[0], _mm256_set1_epi32(w)));
+    }
+    _mm256_storeu_ps(count < 8 ? numbers : out + i, eight_numbers(u, words));
+    for (size_t k = 0; count < 8 && k < count; k++) out[i + k] = numbers[k];
+  }
+}
 #endif
 
-static fill_numbers *const variants[ESP_ISA_COUNT] = ESP_VARIANTS(fill_scalar, fill_avx2, fill_avx2, fill_scalar);
+static fill_numbers *const fills[ESP_ISA_COUNT] = ESP_VARIANTS(fill_scalar, fill_avx2, fill_avx2, fill_scalar);
+static pick_numbers *const picks[ESP_ISA_COUNT] = ESP_VARIANTS(pick_scalar, pick_avx2, pick_avx2, pick_scalar);
 
 /// Bits first ..< first + count (count <= 64, within one word) of a row.
 static inline uint64_t live_bits(const uint64_t *row, size_t first, size_t count) {
@@ -120,44 +171,45 @@ static size_t count_live(const uint64_t *row, size_t first, size_t end) {
   return live;
 }
 
-enum { WORD = 64, MANY = 12 };
+enum { WORD = 64, MANY = 16 };
 
-/// The weights of a word's live bits, from column `first` on: each by itself, a block of the stream once for those that
-/// share it.
-static void few_live(const esp_procedural *w, uniform u, uint64_t bits, uint64_t first, float *restrict values) {
-  uint64_t known = UINT64_MAX;
-  uint32_t words[4] = {0, 0, 0, 0};
-  size_t k = 0;
-  for (; bits != 0; bits &= bits - 1) {
-    const uint64_t index = first + (uint64_t)__builtin_ctzll(bits);
-    if (index / 4 != known) {
-      const philox_block b = random_block(w->key, known = index / 4);
-      words[0] = b.c0, words[1] = b.c1, words[2] = b.c2, words[3] = b.c3;
-    }
-    values[k++] = number(u, words[index % 4]);
-  }
+/// Numbers of the stream that are due, for values[0] and on; those of several rows together.
+typedef struct picking {
+  uint64_t which[PICKS];
+  size_t count;
+  float *values;
+} picking;
+
+static void pick_due(pick_numbers *pick, const esp_procedural *w, uniform u, picking *due) {
+  pick(w->key, u, due->which, due->count, due->values);
+  due->values += due->count;
+  due->count = 0;
 }
 
-/// One row's live weights; where many of a word live, all of them are computed.
-static void live_row(fill_numbers *fill, const esp_procedural *w, uniform u, size_t row, esp_tile tile,
-                     uint32_t *restrict indices, float *restrict values) {
-  const uint64_t *alive = w->alive + row * ((w->columns + WORD - 1) / WORD);
-  const size_t end = tile.first_column + tile.columns;
+/// The live weights of rows [from, to) of the tile; where many of a word live, all of them are computed.
+static void live_rows(esp_isa isa, const esp_procedural *w, uniform u, esp_tile tile, size_t from, size_t to,
+                      uint32_t *restrict indices, float *restrict values) {
+  const size_t words = (w->columns + WORD - 1) / WORD, end = tile.first_column + tile.columns;
+  picking due = {.count = 0, .values = values};
   float all[WORD];
-  size_t k = 0;
-  for (size_t i = tile.first_column; i < end;) {
-    const size_t next = i / WORD * WORD + WORD, stop = next < end ? next : end;
-    const uint64_t live = live_bits(alive, i, stop - i), first = (uint64_t)row * w->columns + i;
-    const int many = values && __builtin_popcountll(live) >= MANY;
-    if (many) fill(w->key, u, first, stop - i, all);
-    if (values && !many) few_live(w, u, live, first, values + k);
-    for (uint64_t bits = live; bits != 0; bits &= bits - 1, k++) {
-      const size_t place = (size_t)__builtin_ctzll(bits);
-      indices[k] = (uint32_t)(i + place);
-      if (many) values[k] = all[place];
+  for (size_t row = tile.first_row + from; row < tile.first_row + to; row++) {
+    for (size_t i = tile.first_column; i < end;) {
+      const size_t next = i / WORD * WORD + WORD, stop = next < end ? next : end;
+      const uint64_t live = live_bits(w->alive + row * words, i, stop - i), first = (uint64_t)row * w->columns + i;
+      const size_t count = (size_t)__builtin_popcountll(live);
+      const int many = values && count >= MANY;
+      if (values && (many || due.count + count > PICKS)) pick_due(picks[isa], w, u, &due);
+      if (many) fills[isa](w->key, u, first, stop - i, all);
+      for (uint64_t bits = live; bits != 0; bits &= bits - 1) {
+        const size_t place = (size_t)__builtin_ctzll(bits);
+        *indices++ = (uint32_t)(i + place);
+        if (many) *due.values++ = all[place];
+        if (values && !many) due.which[due.count++] = first + place;
+      }
+      i = stop;
     }
-    i = stop;
   }
+  if (values) pick_due(picks[isa], w, u, &due);
 }
 
 void esp_procedural_tile(esp_isa isa, const esp_procedural *w, esp_tile tile, uint64_t *restrict row_starts,
@@ -173,15 +225,19 @@ void esp_procedural_tile(esp_isa isa, const esp_procedural *w, esp_tile tile, ui
     row_starts[r + 1] = row_starts[r] + live;
   }
 #pragma omp parallel for schedule(static) num_threads(threads)
-  for (size_t r = 0; r < tile.rows; r++) {
-    const size_t row = tile.first_row + r;
-    uint32_t *restrict indices = column_indices + row_starts[r];
-    float *restrict out = values ? values + row_starts[r] : NULL;
+  for (int part = 0; part < threads; part++) {
+    const size_t from = esp_part(tile.rows, part, threads), to = esp_part(tile.rows, part + 1, threads);
+    uint32_t *restrict indices = column_indices + row_starts[from];
+    float *restrict out = values ? values + row_starts[from] : NULL;
     if (w->alive) {
-      live_row(variants[isa], w, u, row, tile, indices, out);
+      live_rows(isa, w, u, tile, from, to, indices, out);
       continue;
     }
-    for (size_t i = 0; i < tile.columns; i++) indices[i] = (uint32_t)(tile.first_column + i);
-    if (out) variants[isa](w->key, u, (uint64_t)row * w->columns + tile.first_column, tile.columns, out);
+    for (size_t r = from; r < to; r++, indices += tile.columns) {
+      for (size_t i = 0; i < tile.columns; i++) indices[i] = (uint32_t)(tile.first_column + i);
+      if (!values) continue;
+      const uint64_t first = (uint64_t)(tile.first_row + r) * w->columns + tile.first_column;
+      fills[isa](w->key, u, first, tile.columns, out + (r - from) * tile.columns);
+    }
   }
 }
