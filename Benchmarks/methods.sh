@@ -35,5 +35,6 @@ for model in "${models[@]}"; do
   compare_as gamma "$model" .98 "$gammas,gse:guide=grabo,gse:guide=graest" --audit 16
   python3 "$here/results/audits.py" "$output/$model-gamma.json" | tee "$output/$model-gamma-audit.json"
   compare_as 90-95 "$model" .9,.95 gse,static,set,rigl
-  compare_as dense "$model" .98 dense,gradual,snfs-dense,lottery
+  compare_as dense "$model" .98 dense
+  compare_as pruned "$model" .98 gradual,snfs-dense,lottery:rounds=3
 done

@@ -122,62 +122,6 @@ import Espalier
     try context.meter.check()
   }
 
-  /// A multiple of a gradient, added to the weights, is part of them: of a layer's whose rank is low beside its size, and of one's whose is not.
-  @Test(arguments: [2, 40]) func aPerturbationIsPartOfTheWeights(samples: Int) throws {
-    let spec = try ModelSpec(
-      name: "wide", input: FeatureSize(channels: 5), classes: 3,
-      layers: [
-        .linear(name: "a", outputs: 300), .gelu, .linear(name: "b", outputs: 200), .linear(name: "c", outputs: 3),
-      ])
-    let context = try ComputeContext(threads: 2)
-    let random = CounterRandom(seed: 4)
-    let dense = try Model(
-      spec, factory: DenseLayerFactory(random: random, context: context), random: random, context: context)
-    let factory = ProceduralLayerFactory(spec, sparsity: 0.9, random: random, context: context)
-    let procedural = try Model(spec, factory: factory, random: random, context: context)
-    let images = TinyModels.images(spec, samples: samples)
-    let labels = (0..<samples).map { $0 % 3 }
-    /// Forward and backward: logits, and what the layers' gradients are made of.
-    func run() throws -> (logits: [Float], factors: [GradientFactors]) {
-      let tape = Tape(context: context, mode: .training(step: 0))
-      var factors: [Int: GradientFactors] = [:]
-      tape.gradientFactorsVisitor = { factors[$0.index] = $1 }
-      let logits = try procedural(Variable(ModelPass.activations(images, context)), on: tape)
-      let delta = context.pool.activations(logits.shape)
-      _ = labels.map(UInt32.init).withUnsafeBufferPointer {
-        context.softmaxCrossEntropy(logits.value, labels: $0, gradient: delta)
-      }
-      try tape.backward(from: logits, gradient: delta)
-      return (ModelPass.numbers(logits.value), (0..<3).compactMap { factors[$0] })
-    }
-    let plain = try run()
-    let before = try ModelPass(dense, images, labels: labels, context: context)
-    for (weights, factor) in zip(factory.weights, plain.factors) {
-      let name = weights.name + ".weight"
-      let gradient = try #require(before.gradients[name])
-      let parameter = try #require(dense.parameters.first { $0.name == name })
-      try parameter.withMutableValues { values in
-        let scale = try #require(values.map(abs).max()) / #require(gradient.map(abs).max())
-        for k in 0..<gradient.count { values[k] += scale * gradient[k] }
-        // Half of it, twice.
-        weights.perturbation = .init(scale: scale / 2, factors: [factor, factor])
-      }
-    }
-    let moved = try run()
-    for weights in factory.weights { weights.perturbation = nil }
-    let pass = try ModelPass(dense, images, labels: labels, context: context)
-    let largest = pass.logits.map(abs).max() ?? 0
-    #expect(zip(pass.logits, before.logits).contains { abs($0 - $1) > 0.05 * largest })
-    #expect(zip(moved.logits, pass.logits).allSatisfy { abs($0 - $1) <= 1e-4 * largest })
-    for (weights, factor) in zip(factory.weights, moved.factors) {
-      let shown = Shown(weights, .signed, gradient: [factor], context: context)
-      let products = zip(shown.values, try #require(pass.gradients[weights.name + ".weight"])).map { $0 * $1 }
-      let most = products.map(abs).max() ?? 0
-      #expect(most > 0 && zip(shown.scores, products).allSatisfy { abs($0 - $1) <= 3e-4 * most }, "\(weights.name)")
-    }
-    try context.meter.check()
-  }
-
   // MARK: Synaptic flow
 
   /// R = 1' |W_L| ... |W_1| 1 in Double: what SynFlow differentiates.

@@ -43,7 +43,7 @@ import Testing
     }
   }
 
-  @Test(arguments: [(1, 1), (3, 15), (4, 16), (5, 65), (9, 200)])
+  @Test(arguments: [(1, 1), (3, 15), (4, 16), (5, 65), (9, 200), (130, 5)])
   func wholeLayersMatchTheOracle(rows: Int, columns: Int) {
     forEachSparseVariant { isa, lanes, samples, context in
       let layer = Layer(rows: rows, columns: columns, samples: samples, lanes: lanes)
@@ -67,13 +67,17 @@ import Testing
     }
   }
 
+  /// Beyond 128 samples a tile is added to in parts, up to them at once.
   @Test func sumsAreAddedToWhatIsThere() {
     forEachSparseVariant { isa, lanes, samples, context in
-      guard samples <= 128 else { return }  // beyond them a tile is added to in parts
       let layer = Layer(rows: 5, columns: 70, samples: samples, lanes: lanes)
-      let alone = layer.tile(isa, rows: 0..<5, columns: 0..<70, threads: 1)
-      let before = (0..<alone.count).map { Float($0) / 7 }
+      let before = (0..<350).map { Float($0) / 350 }
       let both = layer.tile(isa, rows: 0..<5, columns: 0..<70, adding: before, threads: 2)
+      var expected = DenseOracle.weightGradient(layer.matrix, layer.x, layer.d)
+      for (k, value) in before.enumerated() { expected.add(Double(value), to: k) }
+      expectClose(both, expected, context)
+      guard samples <= 128 else { return }
+      let alone = layer.tile(isa, rows: 0..<5, columns: 0..<70, threads: 1)
       expectSameBits(both, zip(before, alone).map { $0 + $1 }, context)
     }
   }

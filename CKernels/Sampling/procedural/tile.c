@@ -39,7 +39,7 @@ static void fill_scalar(esp_random_key key, uniform u, uint64_t first, size_t n,
   }
 }
 
-/// out := numbers which[0] ..< which[n] of the stream, ascending; a block of the stream once for those that share it.
+/// out[i] := number which[i] of the stream, i < n; `which` ascends. A block of the stream once for those that share it.
 static void pick_scalar(esp_random_key key, uniform u, const uint64_t *restrict which, size_t n, float *restrict out) {
   uint64_t known = UINT64_MAX;
   uint32_t words[4] = {0, 0, 0, 0};
@@ -171,7 +171,9 @@ static size_t count_live(const uint64_t *row, size_t first, size_t end) {
   return live;
 }
 
+/// From MANY live numbers on, all blocks of a word, four numbers each, are as cheap as a block for each that lives.
 enum { WORD = 64, MANY = 16 };
+_Static_assert(MANY <= PICKS, "what is picked of a word fits");
 
 /// Numbers of the stream that are due, for values[0] and on; those of several rows together.
 typedef struct picking {
@@ -197,14 +199,14 @@ static void live_rows(esp_isa isa, const esp_procedural *w, uniform u, esp_tile 
       const size_t next = i / WORD * WORD + WORD, stop = next < end ? next : end;
       const uint64_t live = live_bits(w->alive + row * words, i, stop - i), first = (uint64_t)row * w->columns + i;
       const size_t count = (size_t)__builtin_popcountll(live);
-      const int many = values && count >= MANY;
+      const int many = values && count >= MANY, few = values && !many;
       if (values && (many || due.count + count > PICKS)) pick_due(picks[isa], w, u, &due);
       if (many) fills[isa](w->key, u, first, stop - i, all);
       for (uint64_t bits = live; bits != 0; bits &= bits - 1) {
         const size_t place = (size_t)__builtin_ctzll(bits);
         *indices++ = (uint32_t)(i + place);
         if (many) *due.values++ = all[place];
-        if (values && !many) due.which[due.count++] = first + place;
+        if (few) due.which[due.count++] = first + place;
       }
       i = stop;
     }

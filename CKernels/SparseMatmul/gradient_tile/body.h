@@ -2,8 +2,8 @@
 
 // A tile of the whole weight gradient over the words of CKernels/Runtime/vector, one of which is included before.
 //
-// The inputs of a panel of columns are transposed into a buffer [samples, columns] that stays in the first-level cache
-// for all rows of the tile. There vectors run along columns: a number of the output's gradient, read once, serves a
+// The inputs of a panel of columns are transposed into a buffer [samples, columns] of 8 or 32 KB that stays close
+// by for all rows of the tile. There vectors run along columns: a number of the output's gradient, read once, serves a
 // panel, and nothing is summed across a vector. An element's products are added in the order of samples, wherever its
 // column lies in a panel.
 

@@ -67,9 +67,11 @@ typedef struct esp_gradient_tile {
 /// g[r, c] := sum over blocks and lanes of D[b, r, l] * X[b, c, l], for every r < rows and c < columns; or, where
 /// `accumulate`, added to g.
 ///
-/// For methods that look at all connections, a tile at a time; no structure is read. Bitwise equal for every `threads`
-/// and however a layer is cut into tiles: an element's products are added one by one in the order of blocks and lanes,
-/// each 128 samples' sum to the one before. Cost: 2 * rows * columns * blocks * lanes FLOP.
+/// For methods that look at all connections, a tile at a time; no structure is read. blocks = 0 gives zeros.
+/// Bitwise equal for every `threads`, and, for one `isa`, however a layer is cut into tiles: an element's products are
+/// added one by one in the order of blocks and lanes, by vector variants in sums of 128 samples.
+/// Requires lanes in {1, 8, 16, 32}, threads > 0, and G disjoint from X and D.
+/// Cost: 2 * rows * columns * blocks * lanes FLOP.
 void esp_gradient_tile_f32(esp_isa isa, const esp_gradient_tile *tile, int accumulate, int threads);
 
 // ---- Structure --------------------------------------------------------------------------------------------------

@@ -52,7 +52,8 @@ struct Scoring {
         .signed, gradient: after[weights.index], less: before[weights.index], factor: Float(1 / (2 * step)),
         context: context, body)
     }
-    // Passes of 2, 4 and 4 products forward and backward, one for the norm, two in each of three for the scores.
+    // Passes of 2, 4 and 4 products forward and backward, one for the norm, two in each of three for the scores: as if perturbations were always made
+    // part of the weights, which wide linear layers do without.
     return (chosen, Double(17 * spec.denseForwardFlops) * Double(samples))
   }
 

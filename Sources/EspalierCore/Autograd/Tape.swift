@@ -27,7 +27,7 @@ public protocol GradientSite {
   var parameter: SparseParameter { get }
   /// The loss's gradient at the listed connections, active or not: gradients[k] for connection k of `connections`.
   func computeGradients(at connections: SparseStructure, into gradients: MeteredBuffer<Float>)
-  /// The loss's gradient at all connections of some rows, active or not: [rows.count, columns].
+  /// The loss's gradient at all connections of some rows, active or not: the first rows.count * columns numbers, row by row.
   func computeGradients(ofRows rows: Range<Int>, into gradients: MeteredBuffer<Float>)
   /// How active inputs and outputs are in this batch. O(inputs + outputs) numbers.
   func activity(_ measure: ActivityMeasure) -> LayerActivity

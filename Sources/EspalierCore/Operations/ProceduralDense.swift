@@ -65,8 +65,8 @@ extension ComputeContext {
       }
       part.copyChannels(to: output, from: first, adding: false)
     }
-    for factor in apart?.factors ?? [] {
-      add(apart!.scale, times: factor.delta, transposed: factor.input, by: x, to: output)
+    if let apart {
+      for factor in apart.factors { add(apart.scale, times: factor.delta, transposed: factor.input, by: x, to: output) }
     }
     return output
   }
@@ -129,13 +129,16 @@ extension ComputeContext {
         result.copyChannels(to: gradient, from: left / taps, adding: first > 0)
       }
     }
-    for factor in apart?.factors ?? [] {
-      add(apart!.scale, times: factor.input, transposed: factor.delta, by: delta, to: gradient)
+    if let apart {
+      for factor in apart.factors {
+        add(apart.scale, times: factor.input, transposed: factor.delta, by: delta, to: gradient)
+      }
     }
     return gradient
   }
 
-  /// y += scale * a (b' x): a product with the matrix a b', which is not made. All [rows of a batch, features], as many features as fit.
+  /// y += scale * a (b' x): a product with the matrix a b', which is not made. a [s, rows], b [s, columns], x [n, columns], y [n, rows]; s and n are rows of
+  /// two batches. Cost: 2 s n (rows + columns) operations, a block of each batch at a time.
   private func add(
     _ scale: Float, times a: Activations, transposed b: Activations, by x: Activations, to y: Activations
   ) {
@@ -183,6 +186,7 @@ extension ComputeContext {
     into gradients: UnsafeMutablePointer<Float>
   ) {
     guard connections.row_starts[rows.count] > 0 else { return }
+    precondition(columns.map { Int(connections.row_starts[rows.count]) == rows.count * $0.count } ?? true)
     for (number, factor) in factors.enumerated() {
       let (x, adding) = (factor.input, number > 0)
       if let shape = factor.shape {

@@ -81,6 +81,7 @@ struct LinearSite: GradientSite {
   }
 
   func computeGradients(ofRows rows: Range<Int>, into gradients: MeteredBuffer<Float>) {
+    precondition(gradients.count >= rows.count * parameter.matrix.columns)
     context.gradientTile(
       input: input, delta: delta, rows: rows, columns: 0..<parameter.matrix.columns, adding: false,
       into: gradients.pointer)

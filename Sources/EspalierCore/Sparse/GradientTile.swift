@@ -34,7 +34,9 @@ extension GradientSite {
     }
   }
 
-  /// The rows' connections listed, for a layer that has nothing better.
+  /// As `computeGradients(at:into:)` at a structure that lists all connections of the rows: for a layer without a kernel of its own.
+  ///
+  /// - Complexity: O(rows.count * columns) memory for that structure, beside the gradients.
   public func computeGradients(ofRows rows: Range<Int>, into gradients: MeteredBuffer<Float>) {
     let matrix = parameter.matrix
     let (columns, site, meter) = (matrix.columns, matrix.site, matrix.meter)

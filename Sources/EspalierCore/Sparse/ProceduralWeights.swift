@@ -47,7 +47,11 @@ public final class ProceduralWeights {
   /// Which weights live; nil: all. Dead ones are zero.
   public let mask: ConnectionMask?
   /// What is added to the weights; only where there is no mask.
-  public var perturbation: Perturbation?
+  public var perturbation: Perturbation? {
+    didSet {
+      precondition(perturbation.map { mask == nil && !$0.factors.isEmpty } ?? true, "\(name): all weights live")
+    }
+  }
   private var kernel: esp_procedural
   /// Whether |w| stands in place of w.
   public var takesMagnitudes: Bool {
@@ -80,7 +84,8 @@ public final class ProceduralWeights {
 
   /// The perturbation of a linear layer, if a product of it with `samples` rows of a batch is cheaper by itself than made part of every weight.
   ///
-  /// A gradient d x' of few samples has a low rank: (d x') z = d (x' z) costs rows + columns a pair of samples, not rows * columns a sample.
+  /// A gradient d x' of few samples has a low rank: (d x') z = d (x' z) costs rows + columns a pair of samples, not rows * columns a sample. Operations
+  /// are compared, not times.
   func perturbationAside(samples: Int) -> Perturbation? {
     let isCheaper = Double(samples) * Double(rows + columns) < Double(rows) * Double(columns)
     return taps == 1 && isCheaper && (perturbation?.factors.allSatisfy { $0.shape == nil } ?? false)
