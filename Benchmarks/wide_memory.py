@@ -5,8 +5,8 @@
 
 An mlp of two hidden layers on Fashion-MNIST, uniformly 99.99 % sparse, batches of 32, an update every 2 steps. The dense weights of
 the layer between them alone would take 17.2 GB. gse/grabo is gse with that guide; granet begins with twice its final density.
-Methods that look at every possible connection at updates (rigl, granet) take a minute, those scored at the start some (magnitude, snip) or
-up to some hours (synflow, grasp: not among the default methods). Exits with 1 where a method held more than 3 GB.
+Methods that look at every possible connection at updates (rigl, granet) take up to a minute, those scored at the start some (magnitude, snip)
+or a quarter to half an hour of a thread (grasp, synflow: not among the default methods). Exits with 1 where a method held more than 3 GB.
 """
 
 import argparse
