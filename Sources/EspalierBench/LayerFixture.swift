@@ -49,6 +49,7 @@ final class LayerFixture {
   private func forwardProduct() -> () throws -> UnsafeMutableBufferPointer<Float> {
     let tape = Tape(context: context, mode: .evaluation)
     return { [self] in
+      result = nil
       result = try forward(Variable(input), on: tape).value
       return result?.buffer ?? .init(start: nil, count: 0)
     }
@@ -62,6 +63,7 @@ final class LayerFixture {
     let y = try forward(x, on: tape)
     return { [self] in
       parameter.withMutableValues { _ in }
+      result = nil
       result = try tape.backward(from: y, gradient: delta, sources: [x])[0]
       return result?.buffer ?? .init(start: nil, count: 0)
     }
@@ -81,7 +83,7 @@ final class LayerFixture {
     }
   }
 
-  /// The last product; memory that the next one takes over.
+  /// The last product, whose memory the next one takes over: OpenBLAS, too, writes where it wrote before.
   private var result: Activations?
 
   /// Puts NaN where the product will lie, as far as one can tell, so that what it leaves out does not look right by chance.

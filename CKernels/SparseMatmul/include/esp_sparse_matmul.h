@@ -41,8 +41,8 @@ void esp_spmm_add_f32(esp_isa isa, const esp_csr *w, const float *values, const 
 ///
 /// D [blocks, rows, lanes]; X [blocks, columns, lanes]; G [nnz]. The weight gradient at the active connections when
 /// `pattern` is the layer's own structure, the gradient at candidate connections when it is a candidate subset.
-/// Overwrites G. Bitwise equal for every `threads`: a connection's products are added lane by lane over up to four
-/// blocks, then over lanes by one tree, and these sums in the order of blocks. Cost: 2 * nnz * blocks * lanes FLOP.
+/// Overwrites G. Bitwise equal for every `threads`: a connection's products are added lane by lane over up to 64
+/// samples, then over lanes by one tree, and these sums in the order of blocks. Cost: 2 * nnz * blocks * lanes FLOP.
 void esp_sddmm_f32(esp_isa isa, const esp_csr *pattern, size_t blocks, size_t lanes, const float *restrict x,
                    const float *restrict d, float *restrict g, int threads);
 

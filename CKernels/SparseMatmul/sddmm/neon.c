@@ -8,16 +8,16 @@ ESP_TARGET void esp_sddmm_connections_neon(const esp_csr *pattern, size_t blocks
                                            uint64_t last) {
   switch (lanes) {
     case 32:
-      esp_sddmm_vectors(8, pattern, blocks, x, d, accumulate, g, first, last);
+      esp_sddmm_vectors(8, *pattern, blocks, x, d, accumulate, g, first, last);
       break;
     case 16:
-      esp_sddmm_vectors(4, pattern, blocks, x, d, accumulate, g, first, last);
+      esp_sddmm_vectors(4, *pattern, blocks, x, d, accumulate, g, first, last);
       break;
     case 8:
-      esp_sddmm_vectors(2, pattern, blocks, x, d, accumulate, g, first, last);
+      esp_sddmm_vectors(2, *pattern, blocks, x, d, accumulate, g, first, last);
       break;
     default:
-      esp_sddmm_singles(pattern, blocks, x, d, accumulate, g, first, last);
+      esp_sddmm_singles(*pattern, blocks, x, d, accumulate, g, first, last);
   }
 }
 #endif

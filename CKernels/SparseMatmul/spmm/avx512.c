@@ -6,16 +6,16 @@
 ESP_TARGET void esp_spmm_rows_avx512(const esp_spmm_task *task, size_t first, size_t last) {
   switch (task->lanes) {
     case 32:
-      esp_spmm_vectors(2, task, first, last);
+      esp_spmm_vectors(2, *task, first, last);
       break;
     case 16:
-      esp_spmm_vectors(1, task, first, last);
+      esp_spmm_vectors(1, *task, first, last);
       break;
     case 8:
       esp_spmm_rows_avx2(task, first, last);
       break;
     default:
-      esp_spmm_singles(task, first, last);
+      esp_spmm_singles(*task, first, last);
   }
 }
 #endif

@@ -6,16 +6,16 @@
 ESP_TARGET void esp_spmm_rows_neon(const esp_spmm_task *task, size_t first, size_t last) {
   switch (task->lanes) {
     case 32:
-      esp_spmm_vectors(8, task, first, last);
+      esp_spmm_vectors(8, *task, first, last);
       break;
     case 16:
-      esp_spmm_vectors(4, task, first, last);
+      esp_spmm_vectors(4, *task, first, last);
       break;
     case 8:
-      esp_spmm_vectors(2, task, first, last);
+      esp_spmm_vectors(2, *task, first, last);
       break;
     default:
-      esp_spmm_singles(task, first, last);
+      esp_spmm_singles(*task, first, last);
   }
 }
 #endif

@@ -3,7 +3,8 @@
 
 #include "../include/esp_sparse_matmul.h"
 
-/// Some blocks of Y := base + W X + bias: x [blocks, columns, lanes], base and y [blocks, rows, lanes].
+/// One or two blocks of Y := base + W X + bias: x [blocks, columns, lanes], base and y [blocks, rows, lanes]; one where
+/// lanes = 1.
 typedef struct esp_spmm_task {
   const esp_csr *w;
   const float *values;

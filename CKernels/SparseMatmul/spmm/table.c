@@ -1,6 +1,5 @@
 #include <assert.h>
 
-#include "../blocks.h"
 #include "spmm.h"
 
 static esp_spmm_rows *const variants[ESP_ISA_COUNT] =
@@ -8,6 +7,7 @@ static esp_spmm_rows *const variants[ESP_ISA_COUNT] =
 
 /// First row of part `part` of `parts` row ranges with about equal numbers of connections and rows.
 static size_t first_row(const esp_csr *w, size_t part, size_t parts) {
+  if (part == 0 || part == parts) return part == 0 ? 0 : w->rows;
   const uint64_t target = esp_part(w->row_starts[w->rows] + w->rows, part, parts);
   size_t low = 0, high = w->rows;
   while (low < high) {
@@ -21,6 +21,13 @@ static size_t first_row(const esp_csr *w, size_t part, size_t parts) {
   return low;
 }
 
+/// Blocks that are taken together: two where the weights lie beyond a second-level cache by far, so that each is read
+/// half as often, and two blocks' inputs, which are read at random, take half of a second-level cache at most.
+static size_t blocks_at_once(const esp_csr *w, size_t lanes) {
+  const size_t many = (size_t)1 << 20, inputs = (size_t)1 << 17;
+  return lanes > 1 && w->row_starts[w->rows] > many && w->columns * lanes <= inputs ? 2 : 1;
+}
+
 void esp_spmm_f32(esp_isa isa, const esp_csr *w, const float *values, const float *bias, size_t blocks, size_t lanes,
                   const float *restrict x, float *restrict y, int threads) {
   esp_spmm_add_f32(isa, w, values, bias, NULL, 0, blocks, lanes, x, y, threads);
@@ -31,7 +38,7 @@ void esp_spmm_add_f32(esp_isa isa, const esp_csr *w, const float *values, const 
   assert(esp_isa_available(isa) && threads > 0);
   assert(lanes == 1 || lanes == 8 || lanes == 16 || lanes == 32);
   esp_spmm_rows *const rows = variants[isa];
-  const size_t at_once = esp_blocks_at_once(w->columns * lanes);
+  const size_t at_once = blocks_at_once(w, lanes);
   const size_t groups = (blocks + at_once - 1) / at_once;
   const size_t parts = groups % (size_t)threads == 0 ? 1 : (size_t)threads;
   const size_t tasks = groups * parts;
