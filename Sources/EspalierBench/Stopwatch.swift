@@ -36,18 +36,23 @@ public struct MeasurementBudget: Sendable, Hashable {
 }
 
 extension KernelRun {
-  /// Times the sparse and the dense product in turn, each after a run that does not count: the other one has just emptied the caches.
+  /// Times the sparse and the dense product in turn, each after runs that do not count, for 4 ms or a whole one: the other one has
+  /// just emptied the caches, and in training a layer finds its input there, where the layer before it has left it.
   func measure(_ budget: MeasurementBudget, withDense: Bool = true) throws -> (sparse: Samples, dense: Samples?) {
     let clock = ContinuousClock()
     let end = clock.now + .seconds(budget.seconds)
     var sparseTimes: [Double] = []
     var denseTimes: [Double] = []
+    func settle(_ run: () throws -> Void) rethrows {
+      let settled = clock.now + .milliseconds(4)
+      repeat { try run() } while clock.now < settled
+    }
     repeat {
-      try sparse()()
+      try settle { try sparse()() }
       let run = try sparse()
       sparseTimes.append(try clock.measure { try run() }.seconds)
       if withDense {
-        dense()
+        settle(dense)
         denseTimes.append(clock.measure { dense() }.seconds)
       }
     } while sparseTimes.count < budget.repetitions.upperBound

@@ -9,12 +9,13 @@ void esp_remap_f32(const float *restrict in, const uint32_t *restrict remap, siz
   for (size_t i = 0; i < n; i++) out[i] = remap[i] == ESP_REMAP_GROWN ? fill : in[remap[i]];
 }
 
-/// Elements [first, last). The values of a large layer come from L2 or beyond, one by one: ask for them early.
-static void permute_range(const float *restrict in, const uint32_t *restrict permutation, size_t first, size_t last,
-                          float *restrict out) {
+/// Elements [first, last). Where the values are `far`, beyond the caches, they are asked for early, one by
+/// one.
+static void permute_range(const float *restrict in, const uint32_t *restrict permutation, int far, size_t first,
+                          size_t last, float *restrict out) {
   enum { ahead = 128 };
   size_t i = first;
-  for (; i + ahead < last; i++) {
+  for (; far && i + ahead < last; i++) {
     __builtin_prefetch(in + permutation[i + ahead]);
     out[i] = in[permutation[i]];
   }
@@ -24,8 +25,9 @@ static void permute_range(const float *restrict in, const uint32_t *restrict per
 void esp_permute_f32(const float *restrict in, const uint32_t *restrict permutation, size_t n, float *restrict out,
                      int threads) {
   assert(threads > 0);
+  const int far = n > (size_t)1 << 20;
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int part = 0; part < threads; part++) {
-    permute_range(in, permutation, esp_part(n, part, threads), esp_part(n, part + 1, threads), out);
+    permute_range(in, permutation, far, esp_part(n, part, threads), esp_part(n, part + 1, threads), out);
   }
 }
