@@ -9,8 +9,7 @@ void esp_remap_f32(const float *restrict in, const uint32_t *restrict remap, siz
   for (size_t i = 0; i < n; i++) out[i] = remap[i] == ESP_REMAP_GROWN ? fill : in[remap[i]];
 }
 
-/// Elements [first, last). Where the values are `far`, beyond the caches, they are asked for early, one by
-/// one.
+/// Elements [first, last). Values that are `far`, beyond the caches, are asked for early.
 static void permute_range(const float *restrict in, const uint32_t *restrict permutation, int far, size_t first,
                           size_t last, float *restrict out) {
   enum { ahead = 128 };
