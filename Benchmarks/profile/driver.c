@@ -1,0 +1,85 @@
+// Runs one linear kernel of a random layer some times: what profile.py counts. One thread.
+//
+// usage: driver KERNEL ISA UNITS DENSITY BATCH REPETITIONS, KERNEL one of spmm, sddmm, permute, sgemm
+//
+// Prints the connections and the seconds of the fastest repetition.
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "esp_sparse_matmul.h"
+
+void cblas_sgemm(int order, int trans_a, int trans_b, int m, int n, int k, float alpha, const float *a, int lda,
+                 const float *b, int ldb, float beta, float *c, int ldc);
+void openblas_set_num_threads(int threads);
+
+enum { lanes = 32, row_major = 101, no_transposition = 111 };
+
+static uint64_t state = 88172645463325252u;
+
+static double uniform(void) {
+  state ^= state << 13;
+  state ^= state >> 7;
+  state ^= state << 17;
+  return (double)(state >> 11) * 0x1p-53;
+}
+
+static double now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+static void *zeros(size_t bytes) {
+  void *memory = aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
+  if (!memory) exit(1);
+  return memset(memory, 0, bytes);
+}
+
+int main(int argc, char **argv) {
+  if (argc != 7) return 64;
+  const char *kernel = argv[1];
+  const esp_isa isa = (esp_isa)atoi(argv[2]);
+  const size_t n = strtoul(argv[3], NULL, 10), batch = strtoul(argv[5], NULL, 10), blocks = batch / lanes;
+  const double density = atof(argv[4]);
+  const int repetitions = atoi(argv[6]), dense = strcmp(kernel, "sgemm") == 0;
+  openblas_set_num_threads(1);
+
+  const size_t most = (size_t)(density * (double)(n * n) * 1.2) + 1000;
+  uint64_t *starts = zeros((n + 1) * sizeof *starts), *starts_t = zeros((n + 1) * sizeof *starts_t), nnz = 0;
+  uint32_t *columns = zeros(most * sizeof *columns), *columns_t = zeros(most * sizeof *columns_t);
+  uint32_t *permutation = zeros(most * sizeof *permutation);
+  float *values = zeros(most * sizeof *values), *g = zeros(most * sizeof *g);
+  for (size_t o = 0; o < n; o++) {
+    for (size_t c = 0; c < n && nnz < most; c++) {
+      if (uniform() < density) columns[nnz++] = (uint32_t)c;
+    }
+    starts[o + 1] = nnz;
+  }
+  const esp_csr w = {n, n, starts, columns};
+  esp_csr_transpose(&w, 1, starts_t, columns_t, permutation);
+  float *x = zeros(n * batch * sizeof *x), *y = zeros(n * batch * sizeof *y), *all = dense ? zeros(n * n * 4) : NULL;
+
+  double fastest = 1e9;
+  for (int i = 0; i < repetitions; i++) {
+    const double start = now();
+    if (strcmp(kernel, "spmm") == 0) {
+      esp_spmm_f32(isa, &w, values, NULL, blocks, lanes, x, y, 1);
+    } else if (strcmp(kernel, "sddmm") == 0) {
+      esp_sddmm_f32(isa, &w, blocks, lanes, x, y, g, 1);
+    } else if (strcmp(kernel, "permute") == 0) {
+      esp_permute_f32(values, permutation, nnz, g, 1);
+    } else if (dense) {
+      cblas_sgemm(row_major, no_transposition, no_transposition, (int)n, (int)batch, (int)n, 1, all, (int)n, x,
+                  (int)batch, 0, y, (int)batch);
+    } else {
+      return 64;
+    }
+    const double seconds = now() - start;
+    if (seconds < fastest) fastest = seconds;
+  }
+  printf("%llu %.9f\n", (unsigned long long)nnz, fastest);
+  return 0;
+}
