@@ -36,8 +36,8 @@ public struct MeasurementBudget: Sendable, Hashable {
 }
 
 extension KernelRun {
-  /// Times the sparse and the dense product in turn, each after runs that do not count, for 4 ms or a whole one: the other one has
-  /// just emptied the caches, and in training a layer finds its input there, where the layer before it has left it.
+  /// Times the sparse and the dense product in turn, each after runs that do not count, for 4 ms or a whole one: what a product
+  /// reaches when it is called again and again. The first runs after the other one, which has just emptied the caches, are slower.
   func measure(_ budget: MeasurementBudget, withDense: Bool = true) throws -> (sparse: Samples, dense: Samples?) {
     let clock = ContinuousClock()
     let end = clock.now + .seconds(budget.seconds)
