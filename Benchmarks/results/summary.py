@@ -13,28 +13,32 @@ def ratio(row):
     """Useful GFLOP/s over those of the dense product of the same row (linear), or over sgemm's (convolution)."""
     if row["height"] * row["width"] > 1 or row["kernel"].startswith("conv"):
         return row["gflops"] / sgemm
-    dense = 2e-6 * row["inputs"] * row["outputs"] * row["batch"] / row["dense_ms"]
+    products = 2 if row["kernel"] == "backward" else 1
+    dense = products * 2e-6 * row["inputs"] * row["outputs"] * row["batch"] / row["dense_ms"]
     return row["gflops"] / dense
 
 
 def show(title, rows):
+    if not rows:
+        return
     ratios = sorted(map(ratio, rows))
     print(f"| {title} | {statistics.median(ratios):.2f} ({ratios[0]:.2f}) | {statistics.median(r['gflops'] for r in rows):.0f} |")
 
 
-one = [row for row in report["rows"] if row["threads"] == 1]
-two = {(row["name"], row["kernel"], row["sparsity"]): row for row in report["rows"] if row["threads"] == 2}
+every = report["rows"] + report.get("backward", [])
+one = [row for row in every if row["threads"] == 1]
+two = {(row["name"], row["kernel"], row["sparsity"]): row for row in every if row["threads"] == 2}
 print("| kernels, one thread | over sgemm, median (worst) | GFLOP/s, median |\n| --- | --- | --- |")
-for kernel in ("forward", "input-gradient", "weight-gradient"):
+for kernel in ("forward", "input-gradient", "weight-gradient", "backward"):
     show(f"{kernel}, 1024-4096 units, 90-99 %", [r for r in one if r["kernel"] == kernel and r["sparsity"] >= 0.9])
-for kernel in ("conv-forward", "conv-input-gradient", "conv-weight-gradient"):
+for kernel in ("conv-forward", "conv-input-gradient", "conv-weight-gradient", "conv-backward"):
     rows = [r for r in one if r["kernel"] == kernel]
     show(f"{kernel}, vgg16-small", [r for r in rows if r["name"].startswith("vgg")])
     show(f"{kernel}, resnet56", [r for r in rows if r["name"].startswith("resnet")])
     show(f"{kernel}, both", [r for r in rows if r["batch"] == 128])
     show(f"{kernel}, large", [r for r in rows if r["batch"] == 32])
 print("\nSpeed-up over sgemm, 2048 units, 90 / 95 / 98 / 99 %:")
-for kernel in ("forward", "input-gradient", "weight-gradient"):
+for kernel in ("forward", "input-gradient", "weight-gradient", "backward"):
     rows = [r for r in one if r["kernel"] == kernel and r["inputs"] == 2048 and r["sparsity"] >= 0.9]
     rows.sort(key=lambda r: r["sparsity"])
     print(f"- {kernel}: " + " / ".join(f"{r['speedup']:.1f}" for r in rows))

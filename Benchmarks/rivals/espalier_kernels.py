@@ -62,20 +62,18 @@ def linear(kernels, case):
     weights, back = Structure(case.csr), Structure(transposed)
     values, back_values = aligned(case.csr.data), aligned(case.csr.data)
     x, dy = blocked(case.x), blocked(case.dy)
-    y, dx, dw = aligned(dy), aligned(x), aligned(values)
+    y, dx, dw, back_dw = aligned(dy), aligned(x), aligned(values), aligned(values)
     size, blocks, nnz = ctypes.c_size_t, ctypes.c_size_t(case.batch // LANES), ctypes.c_size_t(case.csr.nnz)
 
-    def product(structure, values, x, y):
-        library.esp_spmm_f32(isa, ctypes.byref(structure.csr), pointer(values), None, blocks, size(LANES), pointer(x), pointer(y), 1)
-
     def forward():
-        product(weights, values, x, y)
+        library.esp_spmm_f32(isa, ctypes.byref(weights.csr), pointer(values), None, blocks, size(LANES), pointer(x), pointer(y), 1)
 
     def both():
         forward()
         library.esp_permute_f32(pointer(values), pointer(permutation), nnz, pointer(back_values), 1)
-        product(back, back_values, dy, dx)
-        library.esp_sddmm_f32(isa, ctypes.byref(weights.csr), blocks, size(LANES), pointer(x), pointer(dy), pointer(dw), 1)
+        library.esp_linear_backward_f32(isa, ctypes.byref(back.csr), pointer(back_values), blocks, size(LANES), pointer(x), pointer(dy), None,
+                                        pointer(dx), 0, pointer(back_dw), 1)
+        library.esp_unpermute_f32(pointer(back_dw), pointer(permutation), nnz, pointer(dw), 1)
 
     def results():
         both()

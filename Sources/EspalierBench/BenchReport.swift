@@ -45,7 +45,7 @@ public struct BenchReport: Sendable, Encodable {
       kernelWidth = layer.geometry?.kernelWidth ?? 1
       stride = layer.geometry?.stride ?? 1
       (batch, threads, nnz, sparsity) = (layer.batch, context.threads, layer.connections, layer.sparsity)
-      gflops = layer.flops / sparse.median * 1e-9
+      gflops = layer.flops * Double(kernelCase.kernel.products.count) / sparse.median * 1e-9
       (ms, denseMs) = (1000 * sparse.median, 1000 * dense.median)
       speedup = dense.median / sparse.median
       sgemmRatio = gflops / sgemm
@@ -53,7 +53,7 @@ public struct BenchReport: Sendable, Encodable {
     }
   }
 
-  /// Where a square linear layer's forward and backward products take as long as the dense ones.
+  /// Where a square linear layer's forward product and its gradients take as long as the dense ones.
   public struct Crossover: Sendable, Encodable {
     /// Where the crossover lies.
     public enum Place: String, Sendable, Encodable {
@@ -80,8 +80,10 @@ public struct BenchReport: Sendable, Encodable {
     public let ms, nanosecondsPerConnection: Double
   }
 
-  /// One for each case and number of threads.
+  /// One for each case of one product and number of threads.
   public internal(set) var rows: [Row] = []
+  /// The same of both gradients together.
+  public internal(set) var backward: [Row] = []
   /// One for each size and number of threads.
   public internal(set) var crossovers: [Crossover] = []
   /// One for each wide layer and number of threads.
@@ -91,19 +93,19 @@ public struct BenchReport: Sendable, Encodable {
 }
 
 extension BenchReport.Crossover {
-  /// One for each size of which all three linear products were measured.
+  /// One for each size of which what a step takes was measured.
   static func find(in rows: [BenchReport.Row]) -> [Self] {
     struct Key: Hashable {
       let units, batch, threads: Int
     }
     var byKey: [Key: [Double: [BenchReport.Row]]] = [:]
-    for row in rows where BenchKernel.all(isConvolution: false).contains(row.kernel) && row.inputs == row.outputs {
+    for row in rows where BenchKernel.step(isConvolution: false).contains(row.kernel) && row.inputs == row.outputs {
       byKey[Key(units: row.inputs, batch: row.batch, threads: row.threads), default: [:]][row.sparsity, default: []]
         .append(row)
     }
     let keys = byKey.keys.sorted { ($0.threads, $0.units) < ($1.threads, $1.units) }
     return keys.compactMap { key in
-      let points = byKey[key, default: [:]].filter { $0.value.count == 3 }.sorted { $0.key < $1.key }.map {
+      let points = byKey[key, default: [:]].filter { $0.value.count == 2 }.sorted { $0.key < $1.key }.map {
         ($0.key, $0.value.reduce(0) { $0 + $1.ms } / $0.value.reduce(0) { $0 + $1.denseMs })
       }
       guard points.count > 1, let (sparsity, place) = cross(points) else { return nil }

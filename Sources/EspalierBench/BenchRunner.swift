@@ -68,12 +68,13 @@ public struct BenchRunner {
     }
     if sgemm[1] == nil { sgemm[1] = [DenseSpeed.sgemm(threads: 1)] }
     report.sgemmGflopsByThreads = sgemm.mapValues { Samples($0).median }
-    report.rows = measured.sorted { $0.place < $1.place }.map {
-      BenchReport.Row(
-        $0.kernelCase, context: $0.context, sparse: $0.sparse, dense: $0.dense,
-        sgemm: report.sgemmGflopsByThreads[$0.context.threads] ?? .nan)
+    for item in measured.sorted(by: { $0.place < $1.place }) {
+      let row = BenchReport.Row(
+        item.kernelCase, context: item.context, sparse: item.sparse, dense: item.dense,
+        sgemm: report.sgemmGflopsByThreads[item.context.threads] ?? .nan)
+      if row.kernel.products.count == 1 { report.rows.append(row) } else { report.backward.append(row) }
     }
-    report.crossovers = BenchReport.Crossover.find(in: report.rows)
+    report.crossovers = BenchReport.Crossover.find(in: report.rows + report.backward)
     return report
   }
 

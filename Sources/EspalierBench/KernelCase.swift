@@ -8,17 +8,27 @@ public enum BenchKernel: String, Sendable, Hashable, CaseIterable, Encodable {
   case inputGradient = "input-gradient"
   /// The gradient of a linear layer's active weights.
   case weightGradient = "weight-gradient"
+  /// Both of a linear layer's gradients, as training computes them.
+  case backward
   /// A convolution's output.
   case convForward = "conv-forward"
   /// The gradient of a convolution's input.
   case convInputGradient = "conv-input-gradient"
   /// The gradient of a convolution's active weights.
   case convWeightGradient = "conv-weight-gradient"
+  /// Both of a convolution's gradients, as training computes them.
+  case convBackward = "conv-backward"
 
-  /// The three products of a layer, which is a convolution or not.
+  /// All that a layer, which is a convolution or not, can be asked for.
   public static func all(isConvolution: Bool) -> [BenchKernel] {
     isConvolution
-      ? [.convForward, .convInputGradient, .convWeightGradient] : [.forward, .inputGradient, .weightGradient]
+      ? [.convForward, .convInputGradient, .convWeightGradient, .convBackward]
+      : [.forward, .inputGradient, .weightGradient, .backward]
+  }
+
+  /// What a step of training takes of a layer.
+  public static func step(isConvolution: Bool) -> [BenchKernel] {
+    isConvolution ? [.convForward, .convBackward] : [.forward, .backward]
   }
 
   /// The kernels of a comma-separated list.
@@ -33,15 +43,16 @@ public enum BenchKernel: String, Sendable, Hashable, CaseIterable, Encodable {
     }
   }
 
-  var product: Product {
+  var products: [Product] {
     switch self {
-    case .forward, .convForward: .forward
-    case .inputGradient, .convInputGradient: .inputGradient
-    case .weightGradient, .convWeightGradient: .weightGradient
+    case .forward, .convForward: [.forward]
+    case .inputGradient, .convInputGradient: [.inputGradient]
+    case .weightGradient, .convWeightGradient: [.weightGradient]
+    case .backward, .convBackward: [.inputGradient, .weightGradient]
     }
   }
 
-  /// Which of a layer's three products a kernel computes.
+  /// A layer's three products.
   enum Product { case forward, inputGradient, weightGradient }
 }
 

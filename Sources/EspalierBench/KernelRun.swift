@@ -5,7 +5,7 @@ public final class KernelRun {
   /// What runs.
   public let kernelCase: KernelCase
   private let fixture: LayerFixture
-  private var product: BenchKernel.Product { kernelCase.kernel.product }
+  private var products: [BenchKernel.Product] { kernelCase.kernel.products }
 
   /// Draws random weights and activations, from a fixed seed.
   ///
@@ -21,12 +21,12 @@ public final class KernelRun {
 
   /// Does what is not to be timed; the closure that it returns runs the sparse kernel once, and may be called once.
   public func sparse() throws -> () throws -> Void {
-    let product = try fixture.product(product)
-    return { _ = try product() }
+    let run = try fixture.products(products)
+    return { _ = try run() }
   }
 
-  /// Runs OpenBLAS once on the same product with all weights.
-  public func dense() { fixture.dense.run(product) }
+  /// Runs OpenBLAS once on the same products with all weights.
+  public func dense() { products.forEach(fixture.dense.run) }
 
   /// Compares sampled outputs with their definition in Double, and all of them with OpenBLAS's where `againstDense`.
   ///
@@ -35,10 +35,17 @@ public final class KernelRun {
 
   /// - Parameter tampering: changes the outputs before they are compared; how tests see that a wrong one is found.
   package func check(againstDense: Bool, tampering: (UnsafeMutableBufferPointer<Float>) -> Void) throws {
-    let run = try fixture.product(product)
-    fixture.spoilOutput(of: product)
-    let result = try run()
-    tampering(result)
+    let run = try fixture.products(products)
+    products.forEach(fixture.spoilOutput)
+    for (product, result) in zip(products, try run()) {
+      tampering(result)
+      try check(result, of: product, againstDense: againstDense)
+    }
+  }
+
+  private func check(
+    _ result: UnsafeMutableBufferPointer<Float>, of product: BenchKernel.Product, againstDense: Bool
+  ) throws {
     for output in SampledOracle(fixture).outputs(of: product) {
       let found = Double(result[output.offset])
       guard abs(found - output.value) <= output.bound else {
@@ -46,15 +53,15 @@ public final class KernelRun {
       }
     }
     guard againstDense else { return }
-    dense()
+    fixture.dense.run(product)
     let (largest, scale) = fixture.dense.difference(from: result, product: product, fixture: fixture)
-    guard largest <= tolerance * scale || largest == 0 else {
+    guard largest <= tolerance(of: product) * scale || largest == 0 else {
       throw failure("an output is off by \(largest) from OpenBLAS's; they are of size \(scale)")
     }
   }
 
   /// Sums of n terms of random sign err by some sqrt(n) units in the last place of their typical size.
-  private var tolerance: Double {
+  private func tolerance(of product: BenchKernel.Product) -> Double {
     let layer = kernelCase.layer
     let terms =
       switch product {

@@ -37,39 +37,46 @@ final class LayerFixture {
     return try tape.sparseConvolution(x, weight: parameter, bias: nil, geometry: geometry)
   }
 
-  /// Makes everything ready; the closure that it returns computes the product once, and returns what it computed.
-  func product(_ product: BenchKernel.Product) throws -> () throws -> UnsafeMutableBufferPointer<Float> {
-    switch product {
-    case .forward: forwardProduct()
-    case .inputGradient: try inputGradientProduct()
-    case .weightGradient: try weightGradientProduct()
+  /// Makes everything ready; the closure that it returns computes one product once, or both gradients together, and returns what it
+  /// computed, in the order of `products`.
+  func products(_ products: [BenchKernel.Product]) throws -> () throws -> [UnsafeMutableBufferPointer<Float>] {
+    switch products {
+    case [.forward]: forwardProduct()
+    case [.weightGradient]: try weightGradientProduct()
+    case [.inputGradient]: try backwardProducts(withWeights: false)
+    default: try backwardProducts(withWeights: true)
     }
   }
 
-  private func forwardProduct() -> () throws -> UnsafeMutableBufferPointer<Float> {
+  private func forwardProduct() -> () throws -> [UnsafeMutableBufferPointer<Float>] {
     let tape = Tape(context: context, mode: .evaluation)
     return { [self] in
       result = nil
-      result = try forward(Variable(input), on: tape).value
-      return result?.buffer ?? .init(start: nil, count: 0)
+      let output = try forward(Variable(input), on: tape).value
+      result = output
+      return [output.buffer]
     }
   }
 
   /// With one permutation of the values, as after an optimizer's step.
-  private func inputGradientProduct() throws -> () throws -> UnsafeMutableBufferPointer<Float> {
+  private func backwardProducts(withWeights: Bool) throws -> () throws -> [UnsafeMutableBufferPointer<Float>] {
     let tape = Tape(context: context, mode: .training(step: 0))
-    tape.computesSparseGradients = false
+    tape.computesSparseGradients = withWeights
     let x = tape.input(input)
     let y = try forward(x, on: tape)
     return { [self] in
       parameter.withMutableValues { _ in }
       result = nil
-      result = try tape.backward(from: y, gradient: delta, sources: [x])[0]
-      return result?.buffer ?? .init(start: nil, count: 0)
+      let gradients = try tape.backward(from: y, gradient: delta, sources: [x])
+      guard let gradient = gradients[0] else {
+        throw EspalierError.invariant("\(layer.name): the input has no gradient")
+      }
+      result = gradient
+      return withWeights ? [gradient.buffer, parameter.gradient.buffer] : [gradient.buffer]
     }
   }
 
-  private func weightGradientProduct() throws -> () throws -> UnsafeMutableBufferPointer<Float> {
+  private func weightGradientProduct() throws -> () throws -> [UnsafeMutableBufferPointer<Float>] {
     let tape = Tape(context: context, mode: .training(step: 0))
     var site: (any GradientSite)?
     tape.gradientSiteVisitor = { site = $0 }
@@ -79,7 +86,7 @@ final class LayerFixture {
     guard let site else { throw EspalierError.invariant("\(layer.name): the layer showed no gradient") }
     return { [parameter] in
       site.computeGradients(at: parameter.matrix.structure, into: parameter.gradient)
-      return parameter.gradient.buffer
+      return [parameter.gradient.buffer]
     }
   }
 

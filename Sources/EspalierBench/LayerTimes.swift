@@ -83,7 +83,7 @@ struct LayerTimes {
     let budget = MeasurementBudget(seconds: 0.04, repetitions: 2...20)
     let fixture = try LayerFixture(layer, context: context)
     var (sparse, dense) = (0.0, 0.0)
-    for kernel in BenchKernel.all(isConvolution: layer.geometry != nil) {
+    for kernel in BenchKernel.step(isConvolution: layer.geometry != nil) {
       let run = KernelRun(KernelCase(kernel, layer), fixture: fixture)
       let times = try run.measure(budget, withDense: withDense)
       sparse += times.sparse.least

@@ -20,7 +20,7 @@ struct BenchCommand: ParsableCommand {
   private struct Result: Encodable {
     let cpu, isa: String
     let sgemmGflops: Double
-    let rows: [BenchReport.Row]
+    let rows, backward: [BenchReport.Row]
     let crossovers: [BenchReport.Crossover]
     let wide: [BenchReport.WideRow]
   }
@@ -43,7 +43,7 @@ struct BenchCommand: ParsableCommand {
       try Terminal.json(
         Result(
           cpu: environment.processor, isa: environment.instructionSet, sgemmGflops: report.sgemmGflops,
-          rows: report.rows, crossovers: report.crossovers, wide: report.wide))
+          rows: report.rows, backward: report.backward, crossovers: report.crossovers, wide: report.wide))
     } else {
       try Terminal.result("\(environment.processor), \(environment.instructionSet), \(environment.openblas)")
       for line in BenchTable.lines(report) { try Terminal.result(line) }
@@ -59,7 +59,7 @@ enum BenchTable {
       lines.append(String(format: "sgemm 2048 x 2048 x 128, threads %d: %.1f GFLOP/s", threads, speed))
     }
     for kernel in BenchKernel.allCases {
-      let rows = report.rows.filter { $0.kernel == kernel }
+      let rows = (report.rows + report.backward).filter { $0.kernel == kernel }
       guard !rows.isEmpty else { continue }
       lines += ["", heading(kernel)] + rows.map(line)
     }

@@ -13,7 +13,9 @@ extension CommandLineTests {
       let isa = try #require(result["isa"] as? String)
       #expect(result["sgemm_gflops"] as? Double ?? 0 > 0)
       let rows = try #require(result["rows"] as? [[String: Any]])
-      for row in rows {
+      let backward = try #require(result["backward"] as? [[String: Any]])
+      #expect(Set(backward.compactMap { $0["kernel"] as? String }) == ["backward", "conv-backward"])
+      for row in rows + backward {
         for name in ["inputs", "outputs", "height", "width", "batch", "threads", "nnz"] {
           #expect(row[name] as? Int ?? 0 > 0, "\(name)")
         }

@@ -100,6 +100,40 @@ static void check_gradient_tile(esp_isa isa, size_t rows, size_t columns, size_t
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
+/// Both gradients in one pass, added to what is there.
+static void check_linear_backward(esp_isa isa, const esp_csr *w, const float *values, size_t blocks, size_t lanes,
+                                  const float *x, const float *d, const double *g, const double *g_size) {
+  const size_t nnz = w->row_starts[w->rows], n = blocks * w->columns * lanes;
+  uint64_t *starts = calloc(w->columns + 1, sizeof *starts);
+  uint32_t *indices = malloc((nnz + 1) * sizeof *indices), *permutation = malloc((nnz + 1) * sizeof *permutation);
+  esp_csr_transpose(w, 1, starts, indices, permutation);
+  const esp_csr t = {w->columns, w->rows, starts, indices};
+  float *back = nans(nnz), *base = signed_floats(n), *one = nans(n), *many = nans(n);
+  float *in_order = nans(nnz), *g_one = nans(nnz), *g_many = nans(nnz);
+  double *dx = calloc(n + 1, sizeof *dx), *size = calloc(n + 1, sizeof *size);
+  for (size_t i = 0; i < n; i++) {
+    const size_t b = i / lanes / w->columns, row = i / lanes % w->columns, l = i % lanes;
+    dx[i] = base[i];
+    size[i] = fabs(base[i]);
+    for (uint64_t k = starts[row]; k < starts[row + 1]; k++) {
+      const double product = (double)values[permutation[k]] * d[(b * w->rows + indices[k]) * lanes + l];
+      dx[i] += product;
+      size[i] += fabs(product);
+    }
+  }
+  esp_permute_f32(values, permutation, nnz, back, 1);
+  esp_linear_backward_f32(isa, &t, back, blocks, lanes, x, d, base, one, 0, in_order, 1);
+  esp_unpermute_f32(in_order, permutation, nnz, g_one, 1);
+  esp_linear_backward_f32(isa, &t, back, blocks, lanes, x, d, base, many, 0, in_order, 3);
+  esp_unpermute_f32(in_order, permutation, nnz, g_many, 3);
+  expect_close("linear backward", isa, one, dx, size, n);
+  expect_same_bits("linear backward", isa, one, many, n);
+  expect_close("linear backward's weights", isa, g_one, g, g_size, nnz);
+  expect_same_bits("linear backward's weights", isa, g_one, g_many, nnz);
+  void *all[] = {starts, indices, permutation, back, base, one, many, in_order, g_one, g_many, dx, size};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+}
+
 static void check_linear(esp_isa isa, size_t rows, size_t columns, double density, size_t blocks, size_t lanes) {
   const esp_csr w = random_csr(rows, columns, density);
   const size_t nnz = w.row_starts[rows], ny = blocks * rows * lanes;
@@ -132,6 +166,7 @@ static void check_linear(esp_isa isa, size_t rows, size_t columns, double densit
   esp_sddmm_f32(isa, &w, blocks, lanes, x, d, g_many, 3);
   expect_close("sddmm", isa, g_one, g, g_size, nnz);
   expect_same_bits("sddmm", isa, g_one, g_many, nnz);
+  check_linear_backward(isa, &w, values, blocks, lanes, x, d, g, g_size);
   check_gradient_tile(isa, rows, columns, blocks, lanes, x, d);
   free_csr(w);
   void *all[] = {values, bias, x, d, y, size, g, g_size, one, many, g_one, g_many};

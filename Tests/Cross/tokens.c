@@ -82,7 +82,6 @@ static esp_link linear_link(esp_csr w, const float *values, const float *bias) {
   float *back = nans(nnz);
   esp_csr_transpose(&w, 1, starts, columns, permutation);
   esp_permute_f32(values, permutation, nnz, back, 1);
-  free(permutation);
   return (esp_link){.kind = ESP_LINK_LINEAR,
                     .inputs = w.columns,
                     .outputs = w.rows,
@@ -90,6 +89,7 @@ static esp_link linear_link(esp_csr w, const float *values, const float *bias) {
                     .transposed = {w.columns, w.rows, starts, columns},
                     .values = values,
                     .transposed_values = back,
+                    .permutation = permutation,
                     .shift = bias,
                     .weight_gradient = nans(nnz),
                     .shift_gradient = nans(w.rows)};
@@ -98,6 +98,7 @@ static esp_link linear_link(esp_csr w, const float *values, const float *bias) {
 static void free_linear(esp_link link) {
   void *all[] = {(void *)link.w.row_starts,
                  (void *)link.w.column_indices,
+                 (void *)link.permutation,
                  (void *)link.transposed.row_starts,
                  (void *)link.transposed.column_indices,
                  (void *)link.transposed_values,
@@ -152,10 +153,10 @@ void check_chain(esp_isa isa, size_t blocks, size_t tokens, size_t lanes) {
       token_loops(&p, x + at, d + at, lanes, y + at, dx + at);
     }
 
-  float *found[2], *gradient[2], *partials[4 * (ESP_CHAIN_PARTS - 1)] = {0};
-  for (size_t i = 0; i < ESP_CHAIN_PARTS - 1; i++) {
-    partials[(ESP_CHAIN_PARTS - 1) + i] = nans(WIDE * NARROW);
-    partials[3 * (ESP_CHAIN_PARTS - 1) + i] = nans(WIDE * NARROW);
+  float *found[2], *gradient[2], *partials[4 * ESP_CHAIN_PARTS] = {0};
+  for (size_t i = 0; i < ESP_CHAIN_PARTS; i++) {
+    partials[ESP_CHAIN_PARTS + i] = nans(WIDE * NARROW);
+    partials[3 * ESP_CHAIN_PARTS + i] = nans(WIDE * NARROW);
   }
   for (int i = 0; i < 2; i++) {
     const int threads = 1 + 2 * i;

@@ -79,15 +79,19 @@ private let cases = layers.flatMap { layer in
     var told: [String] = []
     let report = try runner.run { told.append("\($0)/\($1) \($2)") }
     #expect(told.count == 2 * (layers.count + 1))
-    #expect(report.rows.map { "\($0.name) \($0.kernel.rawValue)" } == (cases + cases).map(\.name))
-    #expect(report.rows.map(\.threads) == cases.map { _ in 1 } + cases.map { _ in 2 })
-    for (row, kernelCase) in zip(report.rows, cases + cases) {
+    let both: [BenchKernel] = [.backward, .convBackward]
+    let single = cases.filter { !both.contains($0.kernel) }, double = cases.filter { both.contains($0.kernel) }
+    #expect(report.rows.map { "\($0.name) \($0.kernel.rawValue)" } == (single + single).map(\.name))
+    #expect(report.backward.map { "\($0.name) \($0.kernel.rawValue)" } == (double + double).map(\.name))
+    #expect(report.rows.map(\.threads) == single.map { _ in 1 } + single.map { _ in 2 })
+    for (row, kernelCase) in zip(report.rows + report.backward, single + single + double + double) {
       let layer = kernelCase.layer
       #expect(row.repetitions == 1 && row.ms > 0 && row.denseMs > 0)
       #expect(row.variant == (try InstructionSet.selected().name))
       #expect(
         (row.outputs, row.inputs, row.height, row.width) == (layer.outputs, layer.inputs, layer.height, layer.width))
-      let operations = 2 * Double(layer.connections * layer.height * layer.width * layer.batch)
+      let products = both.contains(row.kernel) ? 2 : 1
+      let operations = 2 * Double(products * layer.connections * layer.height * layer.width * layer.batch)
       #expect(abs(row.gflops * row.ms * 1e6 - operations) <= 1e-9 * operations)
       #expect(abs(row.speedup * row.ms - row.denseMs) <= 1e-9 * row.denseMs)
     }
@@ -157,7 +161,7 @@ private let cases = layers.flatMap { layer in
         }
       }
     }
-    #expect(cases.count == 3 * 18 + 3 * (9 + 6 + 4))
+    #expect(cases.count == 4 * 18 + 4 * (9 + 6 + 4))
     #expect(CaseCatalog.wideLayers.map(\.outputs) == [4096, 65_536, 1_048_576])
     #expect(CaseCatalog.wideLayers.allSatisfy { $0.connections == 8 * $0.outputs && $0.batch == 32 })
   }

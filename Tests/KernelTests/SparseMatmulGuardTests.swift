@@ -23,6 +23,30 @@ import Testing
     }
   }
 
+  @Test(arguments: GuardedSide.allCases) func gradientsStayInBounds(_ side: GuardedSide) {
+    for w in SparseCase.sweep(rows: [1, 9], columns: [1, 33], densities: [0, 0.3, 1], seed: 3) {
+      let (transposed, order) = w.transposed()
+      forEachSparseVariant { isa, lanes, samples, context in
+        let guarded = GuardedStructure(transposed, side)
+        let input = SparseActivations(samples: samples, features: w.columns, lanes: lanes, seed: 5)
+        let x = GuardedBuffer(input.storage, guarding: side)
+        let d = GuardedBuffer(
+          SparseActivations(samples: samples, features: w.rows, lanes: lanes, seed: 7).storage, guarding: side)
+        let dx = GuardedBuffer([Float](repeating: .nan, count: input.storage.count), guarding: side)
+        let g = GuardedBuffer([Float](repeating: .nan, count: w.count), guarding: side)
+        let restored = GuardedBuffer([Float](repeating: .nan, count: w.count), guarding: side)
+        let permutation = GuardedBuffer(order, guarding: side)
+        for threads: Int32 in [1, 3] {
+          esp_linear_backward_f32(
+            isa, &guarded.csr, guarded.values.base, input.blocks, lanes, x.base, d.base, nil, dx.base, 0, g.base,
+            threads)
+          esp_unpermute_f32(g.base, permutation.base, w.count, restored.base, threads)
+        }
+        #expect(!(dx.contents + restored.contents).contains { $0.isNaN }, "\(context)")
+      }
+    }
+  }
+
   @Test(arguments: GuardedSide.allCases) func structureOperationsStayInBounds(_ side: GuardedSide) {
     func buffer<Element: BitwiseCopyable>(_ element: Element, _ count: Int) -> GuardedBuffer<Element> {
       GuardedBuffer([Element](repeating: element, count: count), guarding: side)

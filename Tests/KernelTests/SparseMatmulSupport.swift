@@ -48,6 +48,24 @@ extension SparseCase {
     return g
   }
 
+  /// Both gradients by the kernel, added to `base` and `initial`, or into NaN; G in this matrix's order.
+  func gradients(
+    _ isa: esp_isa, _ x: SparseActivations, _ d: SparseActivations, base: SparseActivations? = nil,
+    adding initial: [Float]? = nil, threads: Int32
+  ) -> (dx: SparseActivations, g: [Float]) {
+    let (transposed, permutation) = transposed()
+    var dx = SparseActivations(samples: x.samples, features: columns, lanes: x.lanes, filler: .nan)
+    var inOrder = permutation.map { initial?[Int($0)] ?? .nan }
+    var g = [Float](repeating: .nan, count: count)
+    transposed.withStructure {
+      esp_linear_backward_f32(
+        isa, $0, transposed.values, x.blocks, x.lanes, x.storage, d.storage, base?.storage, &dx.storage,
+        initial == nil ? 0 : 1, &inOrder, threads)
+    }
+    esp_unpermute_f32(inOrder, permutation, count, &g, threads)
+    return (dx, g)
+  }
+
   /// The transposed matrix, and for each of its connections the position in this one.
   func transposed(taps: Int = 1) -> (matrix: SparseCase, permutation: [UInt32]) {
     var starts = [UInt64](repeating: .max, count: columns / taps + 1)

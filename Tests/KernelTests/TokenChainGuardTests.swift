@@ -31,6 +31,7 @@ import Testing
     ]
     let structures = matrices.map { GuardedStructure($0, side) }
     let transposed = matrices.map { GuardedStructure($0.transposed().matrix, side) }
+    let permutations = matrices.map { GuardedBuffer($0.transposed().permutation, guarding: side) }
     let count = (samples + lanes - 1) / lanes * tokens * 5 * lanes
     var random = LayerRandom(seed: 5)
     let shape = LayerShape(channels: 5, positions: tokens, samples: samples, lanes: lanes, areTokens: true)
@@ -40,13 +41,14 @@ import Testing
     let (scale, shift) = (buffer(random.floats(5)), buffer(random.floats(5)))
     let biases = [buffer(random.floats(9)), buffer(random.floats(5))]
     let gradients = [5, 5, 9, 5].map(nans) + matrices.map { nans($0.count) }
-    let parts = Int(ESP_CHAIN_PARTS) - 1
+    let parts = Int(ESP_CHAIN_PARTS)
     let sums = matrices.map { matrix in (0..<parts).map { _ in nans(matrix.count) } }
     func linear(_ i: Int) -> esp_link {
       esp_link(
         kind: ESP_LINK_LINEAR, inputs: matrices[i].columns, outputs: matrices[i].rows, w: structures[i].csr,
         transposed: transposed[i].csr, values: structures[i].values.base, transposed_values: transposed[i].values.base,
-        scale: nil, shift: biases[i].base, epsilon: 0, moments: nil, weight_gradient: gradients[4 + i].base,
+        permutation: permutations[i].base, scale: nil, shift: biases[i].base, epsilon: 0, moments: nil,
+        weight_gradient: gradients[4 + i].base,
         scale_gradient: nil,
         shift_gradient: gradients[2 + i].base)
     }
@@ -68,7 +70,7 @@ import Testing
       let partials = none + sums[0].map { $0.base } + none + sums[1].map { $0.base }
       esp_chain_backward(isa, &chain, x.base, d.base, d.base, dx.base, partials, backward.base, threads)
     }
-    return withExtendedLifetime((structures, transposed, biases, sums, moments)) {
+    return withExtendedLifetime((structures, transposed, permutations, biases, sums, moments)) {
       y.contents + dx.contents + gradients.flatMap(\.contents)
     }
   }

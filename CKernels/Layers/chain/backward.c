@@ -30,11 +30,9 @@ size_t esp_chain_backward_workspace(const esp_chain *chain, int threads) {
   return (size_t)threads * esp_chain_floats(chain) + 16 + 2 * ESP_CHAIN_PARTS * sums_of_links(chain, chain->count);
 }
 
-/// Where a part adds up link i's weight gradient: the first part where the result goes.
+/// Where a part adds up link i's weight gradient, in the transposed order where something goes back through the link.
 static float *weight_sums(const backward_call *b, size_t part, size_t i) {
-  const esp_link *link = b->call.chain->links + i;
-  return part == 0 || !link->weight_gradient ? link->weight_gradient
-                                             : b->partials[i * (ESP_CHAIN_PARTS - 1) + part - 1];
+  return b->call.chain->links[i].weight_gradient ? b->partials[i * ESP_CHAIN_PARTS + part] : NULL;
 }
 
 /// Where a tile's gradients go on their way through one link: dx (NULL: nowhere) := base + the gradient of x from d.
@@ -45,6 +43,18 @@ typedef struct tile_gradients {
   int accumulates;
   double *sums;
 } tile_gradients;
+
+static void return_linear(const tile_call *call, const esp_link *link, size_t tokens, const tile_gradients *g) {
+  const size_t lanes = call->chain->lanes;
+  const esp_csr *const t = &link->transposed;
+  if (g->weights && g->dx)
+    esp_linear_backward_f32(call->isa, t, link->transposed_values, tokens, lanes, g->x, g->d, g->base, g->dx,
+                            g->accumulates, g->weights, 1);
+  else if (g->weights)
+    esp_sddmm_add_f32(call->isa, &link->w, tokens, lanes, g->x, g->d, g->accumulates, g->weights, 1);
+  else if (g->dx)
+    esp_spmm_add_f32(call->isa, t, link->transposed_values, NULL, g->base, 0, tokens, lanes, g->d, g->dx, 1);
+}
 
 static void return_through(const tile_call *call, const esp_link *link, const tile *tile, const tile_space *space,
                            const float *moments, const tile_gradients *g) {
@@ -57,10 +67,7 @@ static void return_through(const tile_call *call, const esp_link *link, const ti
       break;
     case ESP_LINK_LINEAR:
       if (link->shift) esp_elementwise_of(call->isa)->add_tokens(g->d, tokens, link->outputs, lanes, g->sums);
-      if (g->weights) esp_sddmm_add_f32(call->isa, &link->w, tokens, lanes, g->x, g->d, g->accumulates, g->weights, 1);
-      if (g->dx)
-        esp_spmm_add_f32(call->isa, &link->transposed, link->transposed_values, NULL, g->base, 0, tokens, lanes, g->d,
-                         g->dx, 1);
+      return_linear(call, link, tokens, g);
       break;
     case ESP_LINK_GELU:
       assert(!g->base);
@@ -112,9 +119,10 @@ static void add_parts(const backward_call *b, size_t i) {
   const esp_link *link = chain->links + i;
   const size_t all = sums_of_links(chain, chain->count), own = sums_of_link(link);
   const uint64_t nnz = link->weight_gradient ? link->w.row_starts[link->w.rows] : 0;
-  for (size_t part = 1; part < b->parts && nnz > 0; part++) {
-    const float *const sums = weight_sums(b, part, i);
-    for (uint64_t k = 0; k < nnz; k++) link->weight_gradient[k] += sums[k];
+  for (uint64_t k = 0; k < nnz; k++) {
+    float sum = weight_sums(b, 0, i)[k];
+    for (size_t part = 1; part < b->parts; part++) sum += weight_sums(b, part, i)[k];
+    link->weight_gradient[link->permutation ? link->permutation[k] : k] = sum;
   }
   for (size_t k = 0; k < own; k++) {
     double sum = 0;

@@ -15,9 +15,10 @@ typedef struct esp_link {
   size_t inputs, outputs;
   esp_csr w, transposed;  // a linear layer's structure, and its transposed one (backward)
   const float *values, *transposed_values;
-  const float *scale;  // a norm's
-  const float *shift;  // a norm's, or a linear layer's bias or NULL
-  float epsilon;       // a norm's
+  const uint32_t *permutation;  // of the transposed structure; NULL with it, where nothing goes back through the link
+  const float *scale;           // a norm's
+  const float *shift;           // a norm's, or a linear layer's bias or NULL
+  float epsilon;                // a norm's
   float *moments;  // a norm's, [esp_chain_moments], or NULL: forward keeps them, so that backward need not sum up again
   // Backward's outputs, all overwritten
   float *weight_gradient;  // [nnz], at the active connections; NULL: is not wanted
@@ -54,8 +55,9 @@ void esp_chain_forward(esp_isa isa, const esp_chain *chain, const float *x, cons
 /// base [X's shape] or NULL; it may be D, and dx may take base's place, but not D's with a single link. The first link
 /// is no GELU where there is a base.
 ///
-/// partials [count, ESP_CHAIN_PARTS - 1]: nnz floats each for a linear layer whose gradient is wanted. A connection's
-/// gradient is the sum of its parts in order, and a part's of esp_sddmm_f32's sums over up to four tokens at a time.
+/// partials [count, ESP_CHAIN_PARTS]: nnz floats each for a linear layer whose gradient is wanted. A connection's
+/// gradient is the sum of its parts in order, and a part's of esp_linear_backward_f32's sums over up to four tokens at
+/// a time; of esp_sddmm_f32's for a first link that nothing goes back through.
 void esp_chain_backward(esp_isa isa, const esp_chain *chain, const float *x, const float *d, const float *base,
                         float *dx, float *const *partials, float *restrict workspace, int threads);
 

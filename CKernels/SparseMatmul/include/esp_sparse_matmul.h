@@ -50,6 +50,19 @@ void esp_sddmm_f32(esp_isa isa, const esp_csr *pattern, size_t blocks, size_t la
 void esp_sddmm_add_f32(esp_isa isa, const esp_csr *pattern, size_t blocks, size_t lanes, const float *restrict x,
                        const float *restrict d, int accumulate, float *restrict g, int threads);
 
+/// Both gradients of a linear layer in one pass, which reads D once for both: dx := base + W' D, and G as esp_sddmm_f32
+/// has it, but in the order of the transposed structure.
+///
+/// transposed: W's structure as esp_csr_transpose makes it with taps = 1, rows being inputs, columns outputs; values
+/// [nnz] in its order. D [blocks, outputs, lanes]; X, dx and base [blocks, inputs, lanes]; base is NULL, which stands
+/// for zeros, or may be dx. G [nnz] is overwritten, or added to where `accumulate`.
+/// Bitwise equal for every `threads`: an element of dx is one chain of its connections in order, after base; a
+/// connection's products are added lane by lane over one block or two, then over lanes by one tree, and these sums in
+/// the order of blocks. Cost: 4 * nnz * blocks * lanes FLOP.
+void esp_linear_backward_f32(esp_isa isa, const esp_csr *transposed, const float *values, size_t blocks, size_t lanes,
+                             const float *restrict x, const float *restrict d, const float *base, float *dx,
+                             int accumulate, float *restrict g, int threads);
+
 /// A rectangle of a linear layer's whole weight gradient, and what it is the product of.
 typedef struct esp_gradient_tile {
   size_t rows;
@@ -121,7 +134,15 @@ void esp_remap_f32(const float *restrict in, const uint32_t *restrict remap, siz
 void esp_permute_f32(const float *restrict in, const uint32_t *restrict permutation, size_t n, float *restrict out,
                      int threads);
 
+/// out[permutation[i]] := in[i], i < n: takes back what esp_permute_f32 did.
+void esp_unpermute_f32(const float *restrict in, const uint32_t *restrict permutation, size_t n, float *restrict out,
+                       int threads);
+
 /// The row that holds position k: the largest o with row_starts[o] <= k. O(log rows).
 size_t esp_csr_row_of(const esp_csr *w, uint64_t k);
+
+/// First row of part `part` of `parts` row ranges with about equal numbers of connections and rows; `rows` for part =
+/// parts. O(log rows).
+size_t esp_csr_first_row(const esp_csr *w, size_t part, size_t parts);
 
 #endif

@@ -1,19 +1,11 @@
+#include "../lane_sums.h"
 #include "sddmm.h"
 
 // The sampled product over the words of CKernels/Runtime/vector, one of which is included before.
 //
-// A connection's products are added lane by lane over some blocks, so that one horizontal sum serves them all.
-// These lane sums of a chunk of connections, which may cross rows, lie in a buffer until a tree reduces them, a vector
-// of connections at a time: a connection's place in the chunk does not change how it is added.
-//
 // The pattern is passed by value: no store to g can change it, so that it stays in registers.
 
-#define ESP_UNROLL _Pragma("clang loop unroll(full)")
-
-enum {
-  esp_sddmm_chunk = 64,   // connections whose lane sums wait to be reduced
-  esp_sddmm_samples = 64  // that one lane sum serves: more would read at random from more blocks than L2 feeds
-};
+enum { esp_sddmm_samples = 64 };  // that one lane sum serves: more would read at random from more blocks than L2 feeds
 
 /// Lane sums of `count` connections from position k on, all of one row, whose gradients are at d.
 ESP_VEC void esp_sddmm_lanes(const size_t blocks, const size_t vectors, const esp_csr pattern, const float *restrict x,
@@ -37,36 +29,22 @@ ESP_VEC void esp_sddmm_lanes(const size_t blocks, const size_t vectors, const es
   }
 }
 
-/// Reduces `count` lane sums into g. The buffer holds whole vectors of them.
-ESP_VEC void esp_sddmm_reduce(esp_vec *sums, size_t count, int accumulate, float *restrict g) {
-  size_t i = 0;
-  for (; i + esp_vec_floats <= count; i += esp_vec_floats) {
-    const esp_vec sum = esp_vec_reduce(sums + i);
-    esp_vec_store(g + i, accumulate ? esp_vec_add(esp_vec_load(g + i), sum) : sum);
-  }
-  if (i == count) return;
-  for (size_t j = count; j < i + esp_vec_floats; j++) sums[j] = esp_vec_zero();
-  float tail[esp_vec_floats];
-  esp_vec_store(tail, esp_vec_reduce(sums + i));
-  for (size_t j = 0; i + j < count; j++) g[i + j] = accumulate ? g[i + j] + tail[j] : tail[j];
-}
-
 /// Connections [first, last) in `blocks` blocks.
 ESP_VEC void esp_sddmm_range(const size_t blocks, const size_t vectors, const esp_csr pattern, const float *restrict x,
                              const float *restrict d, int accumulate, float *restrict g, uint64_t first,
                              uint64_t last) {
   const size_t lanes = vectors * esp_vec_floats;
-  esp_vec sums[esp_sddmm_chunk];
+  esp_vec sums[esp_lane_sums_chunk];
   size_t row = esp_csr_row_of(&pattern, first);
-  for (uint64_t start = first; start < last; start += esp_sddmm_chunk) {
-    const uint64_t end = last - start < esp_sddmm_chunk ? last : start + esp_sddmm_chunk;
+  for (uint64_t start = first; start < last; start += esp_lane_sums_chunk) {
+    const uint64_t end = last - start < esp_lane_sums_chunk ? last : start + esp_lane_sums_chunk;
     for (uint64_t k = start; k < end;) {
       while (k >= pattern.row_starts[row + 1]) row++;
       const uint64_t row_end = pattern.row_starts[row + 1], stop = row_end < end ? row_end : end;
       esp_sddmm_lanes(blocks, vectors, pattern, x, d + row * lanes, k, stop - k, sums + (k - start));
       k = stop;
     }
-    esp_sddmm_reduce(sums, end - start, accumulate, g + start);
+    esp_lane_sums_reduce(sums, end - start, accumulate, g + start);
   }
 }
 

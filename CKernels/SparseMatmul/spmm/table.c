@@ -5,22 +5,6 @@
 static esp_spmm_rows *const variants[ESP_ISA_COUNT] =
     ESP_VARIANTS(esp_spmm_rows_scalar, esp_spmm_rows_avx2, esp_spmm_rows_avx512, esp_spmm_rows_neon);
 
-/// First row of part `part` of `parts` row ranges with about equal numbers of connections and rows.
-static size_t first_row(const esp_csr *w, size_t part, size_t parts) {
-  if (part == 0 || part == parts) return part == 0 ? 0 : w->rows;
-  const uint64_t target = esp_part(w->row_starts[w->rows] + w->rows, part, parts);
-  size_t low = 0, high = w->rows;
-  while (low < high) {
-    const size_t middle = low + (high - low) / 2;
-    if (w->row_starts[middle] + middle < target) {
-      low = middle + 1;
-    } else {
-      high = middle;
-    }
-  }
-  return low;
-}
-
 /// Blocks that are taken together: two where the weights lie beyond a second-level cache by far, so that each is read
 /// half as often, and two blocks' inputs, which are read at random, take half of a second-level cache at most.
 static size_t blocks_at_once(const esp_csr *w, size_t lanes) {
@@ -56,6 +40,6 @@ void esp_spmm_add_f32(esp_isa isa, const esp_csr *w, const float *values, const 
         .x = x + block * w->columns * lanes,
         .y = y + block * w->rows * lanes,
     };
-    rows(&task, first_row(w, part, parts), first_row(w, part + 1, parts));
+    rows(&task, esp_csr_first_row(w, part, parts), esp_csr_first_row(w, part + 1, parts));
   }
 }

@@ -40,3 +40,18 @@ size_t esp_csr_row_of(const esp_csr *w, uint64_t k) {
   }
   return low;
 }
+
+size_t esp_csr_first_row(const esp_csr *w, size_t part, size_t parts) {
+  if (part == 0 || part == parts) return part == 0 ? 0 : w->rows;
+  const uint64_t target = esp_part(w->row_starts[w->rows] + w->rows, part, parts);
+  size_t low = 0, high = w->rows;
+  while (low < high) {
+    const size_t middle = low + (high - low) / 2;
+    if (w->row_starts[middle] + middle < target) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}

@@ -4,7 +4,7 @@ import EspSparseMatmul
 extension Tape {
   /// y = W x + b with sparse W [outputs, inputs]; x and y [samples, features], or [samples, tokens, features].
   ///
-  /// Backward: dx = W' dy through the transposed structure; dW = dy x' at the active connections only; db = sum of dy.
+  /// Backward: dx = W' dy and dW = dy x' at the active connections only, in one pass over the transposed structure; db = sum of dy.
   public func sparseLinear(_ x: Variable, weight: SparseParameter, bias: VectorParameter?) throws -> Variable {
     let matrix = weight.matrix
     guard x.shape.features == matrix.columns else {
@@ -20,8 +20,15 @@ extension Tape {
     }
     return record(output, inputs: [x]) { [unowned self] delta in
       if let bias { context.biasGradient(of: delta, into: bias) }
-      try visit(LinearSite(parameter: weight, input: input, delta: delta, context: context))
-      return [x.needsGradient ? context.inputGradient(ofLinear: matrix, delta: delta, input: input.shape) : nil]
+      let site = LinearSite(parameter: weight, input: input, delta: delta, context: context)
+      guard x.needsGradient, computesSparseGradients else {
+        try visit(site)
+        return [x.needsGradient ? context.inputGradient(ofLinear: matrix, delta: delta, input: input.shape) : nil]
+      }
+      try show(site)
+      let gradient = context.gradients(ofLinear: weight, input: input, delta: delta)
+      measure(.weightGradient) { site.computeBackwardSetGradients() }
+      return [gradient]
     }
   }
 
@@ -112,6 +119,21 @@ extension ComputeContext {
     esp_bias_gradient(
       isa, delta.pointer, shape.blocks, shape.channels, shape.positions, shape.lanes, bias.gradient.pointer,
       threadCount)
+  }
+
+  /// Stores the weights' gradient, and returns the input's.
+  fileprivate func gradients(ofLinear weight: SparseParameter, input: Activations, delta: Activations) -> Activations {
+    let gradient = pool.activations(input.shape)
+    let (structure, values) = weight.matrix.transposedView(threads: threadCount)
+    pool.withWorkspace(count: structure.count) { inOrder in
+      withUnsafePointer(to: structure.csr) {
+        esp_linear_backward_f32(
+          isa, $0, values, delta.shape.blocks, delta.shape.lanes, input.pointer, delta.pointer, nil, gradient.pointer,
+          0, inOrder, threadCount)
+      }
+      weight.matrix.transposed.restoreOrder(of: inOrder, into: weight.gradient, threads: threadCount)
+    }
+    return gradient
   }
 
   fileprivate func inputGradient(

@@ -144,6 +144,7 @@ extension TokenLink {
         let (structure, values) = weight.matrix.transposedView(threads: threads)
         link.transposed = structure.csr
         link.transposed_values = UnsafePointer(values)
+        link.permutation = UnsafePointer(weight.matrix.transposed.permutation.pointer)
       }
     case .gelu: break
     }
@@ -220,6 +221,6 @@ extension ComputeContext {
     return gradient
   }
 
-  /// Buffers that parts of a weight gradient need beside the gradient.
-  private static let parts = Int(ESP_CHAIN_PARTS) - 1
+  /// Buffers that parts of a weight gradient need.
+  private static let parts = Int(ESP_CHAIN_PARTS)
 }

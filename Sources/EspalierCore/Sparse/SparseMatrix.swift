@@ -10,7 +10,7 @@ public final class SparseMatrix {
   public let taps: Int
   /// Which connections are active.
   public private(set) var structure: SparseStructure
-  private var transposed: TransposedStructure
+  private(set) var transposed: TransposedStructure
   package private(set) var values: MeteredBuffer<Float>
   private var version = 0
   /// Counts its memory.

@@ -117,7 +117,7 @@ public final class SparseStructure {
 /// For a convolution, channels are transposed and the kernel is flipped, so that the forward kernel computes the input gradient.
 final class TransposedStructure {
   let structure: SparseStructure
-  private let permutation: MeteredBuffer<UInt32>
+  let permutation: MeteredBuffer<UInt32>
   private let values: MeteredBuffer<Float>
   private var version = -1
 
@@ -142,6 +142,12 @@ final class TransposedStructure {
       self.version = version
     }
     return values.pointer
+  }
+
+  /// Gradients in transposed order, into the order that they were transposed from.
+  func restoreOrder(of gradients: UnsafePointer<Float>, into original: MeteredBuffer<Float>, threads: Int32) {
+    precondition(original.count >= structure.count)
+    esp_unpermute_f32(gradients, permutation.pointer, structure.count, original.pointer, threads)
   }
 
   var bytes: Int { structure.bytes + structure.count * 8 }
