@@ -56,9 +56,9 @@ void esp_sddmm_add_f32(esp_isa isa, const esp_csr *pattern, size_t blocks, size_
 /// transposed: W's structure as esp_csr_transpose makes it with taps = 1, rows being inputs, columns outputs; values
 /// [nnz] in its order. D [blocks, outputs, lanes]; X, dx and base [blocks, inputs, lanes]; base is NULL, which stands
 /// for zeros, or may be dx. G [nnz] is overwritten, or added to where `accumulate`.
-/// Bitwise equal for every `threads`: an element of dx is one chain of its connections in order, after base; a
-/// connection's products are added lane by lane over one block or two, then over lanes by one tree, and these sums in
-/// the order of blocks. Cost: 4 * nnz * blocks * lanes FLOP.
+/// Bitwise equal for every `threads`: an element of dx is added up in one order that depends on its row alone (without
+/// base, esp_spmm_f32's); a connection's products are added lane by lane over one block or two, then over lanes by one
+/// tree, and these sums in the order of blocks. Cost: 4 * nnz * blocks * lanes FLOP.
 void esp_linear_backward_f32(esp_isa isa, const esp_csr *transposed, const float *values, size_t blocks, size_t lanes,
                              const float *restrict x, const float *restrict d, const float *base, float *dx,
                              int accumulate, float *restrict g, int threads);

@@ -15,7 +15,7 @@ ESP_TARGET void esp_linear_backward_rows_avx2(const esp_linear_backward_task *ta
       esp_linear_backward_vectors(1, *task, first, last);
       break;
     default:
-      esp_linear_backward_rows_scalar(task, first, last);
+      esp_linear_backward_singles(*task, first, last);
   }
 }
 #endif

@@ -101,3 +101,29 @@ ESP_VEC void esp_linear_backward_vectors(const size_t vectors, esp_linear_backwa
     task.accumulate = 1;
   }
 }
+
+/// Rows [first, last) of all blocks of lanes = 1, gathered: partial sums by position in the row, as spmm's.
+ESP_VEC void esp_linear_backward_singles(esp_linear_backward_task task, size_t first, size_t last) {
+  const uint32_t *columns = task.w.column_indices;
+  for (size_t b = 0; b < task.blocks; b++, task.accumulate = 1) {
+    const float *x = task.x + b * task.w.rows, *d = task.d + b * task.w.columns;
+    for (size_t row = first; row < last; row++) {
+      const esp_vec input = esp_vec_set(x[row]);
+      esp_vec sums = esp_vec_zero();
+      uint64_t k = task.w.row_starts[row];
+      const uint64_t end = task.w.row_starts[row + 1];
+      for (; k + esp_vec_floats <= end; k += esp_vec_floats) {
+        const esp_vec delta = esp_vec_gather(d, columns + k);
+        sums = esp_vec_fma(esp_vec_load(task.values + k), delta, sums);
+        const esp_vec before = task.accumulate ? esp_vec_load(task.g + k) : esp_vec_zero();
+        esp_vec_store(task.g + k, esp_vec_fma(input, delta, before));
+      }
+      float sum = task.base ? task.base[b * task.w.rows + row] : 0;
+      for (; k < end; k++) {
+        sum = __builtin_fmaf(task.values[k], d[columns[k]], sum);
+        task.g[k] = __builtin_fmaf(x[row], d[columns[k]], task.accumulate ? task.g[k] : 0);
+      }
+      task.dx[b * task.w.rows + row] = sum + esp_vec_sum(sums);
+    }
+  }
+}

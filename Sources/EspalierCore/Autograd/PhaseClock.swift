@@ -6,10 +6,10 @@ public enum TrainingPhase: Int, CaseIterable, Sendable {
   case data
   /// The model and the loss.
   case forward
-  /// The backward pass but for the phases below: gradients of activations, biases and norms. Convolutions, and token layers that run
-  /// as one chain, make their weight gradients on the way, which count here.
+  /// The backward pass but for the phases below: gradients of activations, biases and norms. Sparse layers whose
+  /// inputs need a gradient make those of their weights on the way, which count here.
   case inputGradient
-  /// Gradients of sparse weights at their connections, or of dense weights.
+  /// Gradients of sparse weights at their connections where no other is made on the way, or of dense weights.
   case weightGradient
   /// Looking for connections and moving them.
   case growth
