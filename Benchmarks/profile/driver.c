@@ -1,12 +1,16 @@
 // Runs one linear kernel of a random layer some times: what profile.py counts. One thread.
 //
-// usage: driver KERNEL ISA UNITS DENSITY BATCH REPETITIONS, KERNEL one of spmm, sddmm, permute, sgemm
+// usage: driver KERNEL ISA UNITS DENSITY BATCH REPETITIONS, KERNEL one of reads, spmm, sddmm, backward, permute, sgemm: reads does
+// nothing but load and add up the inputs that spmm takes, in its order.
 //
 // Prints the connections and the seconds of the fastest repetition.
+#define _GNU_SOURCE
+#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "esp_sparse_matmul.h"
@@ -26,6 +30,11 @@ static double uniform(void) {
   return (double)(state >> 11) * 0x1p-53;
 }
 
+/// Columns without a connection before the next one.
+static double gap(double density) {
+  return floor(log(1 - uniform()) / log1p(-density));
+}
+
 static double now(void) {
   struct timespec time;
   clock_gettime(CLOCK_MONOTONIC, &time);
@@ -33,9 +42,26 @@ static double now(void) {
 }
 
 static void *zeros(size_t bytes) {
-  void *memory = aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
+  const size_t page = (size_t)1 << 21, whole = (bytes + page - 1) / page * page;
+  void *memory = aligned_alloc(page, whole);
   if (!memory) exit(1);
-  return memset(memory, 0, bytes);
+  madvise(memory, whole, MADV_HUGEPAGE);
+  return memset(memory, 0, whole);
+}
+
+typedef float vector __attribute__((vector_size(32)));
+
+/// Loads each connection's inputs, 128 bytes a block, and adds them up: what no product by rows can do without.
+__attribute__((target("avx2"))) static float read_inputs(const esp_csr *w, size_t blocks, const float *x) {
+  vector sums[4] = {0};
+  for (size_t b = 0; b < blocks; b++) {
+    for (uint64_t k = 0; k < w->row_starts[w->rows]; k++) {
+      const vector *input = (const vector *)(x + (b * w->columns + w->column_indices[k]) * lanes);
+      for (int v = 0; v < 4; v++) sums[v] += input[v];
+    }
+  }
+  const vector sum = sums[0] + sums[1] + sums[2] + sums[3];
+  return sum[0];
 }
 
 int main(int argc, char **argv) {
@@ -53,22 +79,26 @@ int main(int argc, char **argv) {
   uint32_t *permutation = zeros(most * sizeof *permutation);
   float *values = zeros(most * sizeof *values), *g = zeros(most * sizeof *g);
   for (size_t o = 0; o < n; o++) {
-    for (size_t c = 0; c < n && nnz < most; c++) {
-      if (uniform() < density) columns[nnz++] = (uint32_t)c;
-    }
+    for (double c = gap(density); c < (double)n && nnz < most; c += 1 + gap(density)) columns[nnz++] = (uint32_t)c;
     starts[o + 1] = nnz;
   }
   const esp_csr w = {n, n, starts, columns};
   esp_csr_transpose(&w, 1, starts_t, columns_t, permutation);
-  float *x = zeros(n * batch * sizeof *x), *y = zeros(n * batch * sizeof *y), *all = dense ? zeros(n * n * 4) : NULL;
+  const esp_csr transposed = {n, n, starts_t, columns_t};
+  float *x = zeros(n * batch * sizeof *x), *d = zeros(n * batch * sizeof *d), *y = zeros(n * batch * sizeof *y);
+  float *all = dense ? zeros(n * n * sizeof *all) : NULL;
 
   double fastest = 1e9;
   for (int i = 0; i < repetitions; i++) {
     const double start = now();
-    if (strcmp(kernel, "spmm") == 0) {
+    if (strcmp(kernel, "reads") == 0) {
+      y[0] += read_inputs(&w, blocks, x);
+    } else if (strcmp(kernel, "spmm") == 0) {
       esp_spmm_f32(isa, &w, values, NULL, blocks, lanes, x, y, 1);
     } else if (strcmp(kernel, "sddmm") == 0) {
-      esp_sddmm_f32(isa, &w, blocks, lanes, x, y, g, 1);
+      esp_sddmm_f32(isa, &w, blocks, lanes, x, d, g, 1);
+    } else if (strcmp(kernel, "backward") == 0) {
+      esp_linear_backward_f32(isa, &transposed, values, blocks, lanes, x, d, NULL, y, 0, g, 1);
     } else if (strcmp(kernel, "permute") == 0) {
       esp_permute_f32(values, permutation, nnz, g, 1);
     } else if (dense) {

@@ -1,11 +1,14 @@
 """What a connection costs in the linear kernels, counted: instructions, reads, and misses of a first- and a second-level cache.
 
-usage: profile.py [--units 1024,2048,4096] [--densities .1,.02,.01] [--d1 32768,8,64] [--l2 1048576,8,64]
+usage: profile.py [--kernels reads,spmm,...] [--units 1024,2048,4096] [--densities .1,.02,.01] [--batch 128]
+                  [--d1 32768,8,64] [--l2 1048576,8,64] [--timed-only]
 
 Builds the kernels and driver.c into a temporary folder and runs them under cachegrind, AVX2 variants beside OpenBLAS's Haswell sgemm,
-batch 128, one thread: twice as often and once, so that the difference is a repetition in its steady state. The caches are simulated:
+one thread: twice as often and once, so that the difference is a repetition in its steady state. The caches are simulated:
 set-associative, least recently used out first, without prefetching. Numbers are for 32 multiply-adds, which are a connection and a
-block of 32 samples; nanoseconds are of runs without cachegrind, the fastest of 30. Needs valgrind, clang and OpenBLAS.
+block of 32 samples (`backward`, both gradients: 64); nanoseconds are of runs without cachegrind, the fastest of 30. `reads` only loads
+what spmm reads at random: the machine's limit for any product by rows. With `--timed-only` nothing is counted: for layers too wide to
+emulate. Needs valgrind (to count), clang and OpenBLAS.
 """
 
 import argparse
@@ -16,7 +19,8 @@ import shutil
 import subprocess
 import tempfile
 
-BATCH, AVX2 = 128, "1"
+AVX2 = "1"
+KERNELS_TIMED = "reads,spmm,sddmm,backward,permute,sgemm"
 HERE = pathlib.Path(__file__).resolve().parent
 KERNELS = HERE.parent.parent / "CKernels"
 
@@ -27,7 +31,7 @@ def build(folder):
     includes = [f"-I{KERNELS / name}" for name in ("Runtime/include", "SparseMatmul/include", "SparseMatmul")]
     program = pathlib.Path(folder) / "driver"
     flags = ["-O2", "-DNDEBUG", "-std=gnu11", "-Xclang", "-fopenmp"]
-    subprocess.run([clang, *flags, *includes, *sources, "-o", program, "-lopenblas", "-l:libomp.so.5"], check=True)
+    subprocess.run([clang, *flags, *includes, *sources, "-o", program, "-lopenblas", "-l:libomp.so.5", "-lm"], check=True)
     return program
 
 
@@ -51,28 +55,38 @@ def counts(arguments, repetitions, caches, folder):
     return [(totals[1][e] - totals[0][e]) / repetitions for e in ("Ir", "Dr", "D1mr", "DLmr")]
 
 
+def cases(options):
+    """Kernel, units, density: sgemm once for each width."""
+    for units in options.units.split(","):
+        for density in options.densities.split(","):
+            yield from ((k, units, density) for k in options.kernels.split(",") if k != "sgemm")
+        if "sgemm" in options.kernels.split(","):
+            yield "sgemm", units, "0"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kernels", default=KERNELS_TIMED)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--timed-only", action="store_true")
     parser.add_argument("--units", default="1024,2048,4096")
     parser.add_argument("--densities", default=".1,.02,.01")
     parser.add_argument("--d1", default="32768,8,64")
     parser.add_argument("--l2", default="1048576,8,64")
     options = parser.parse_args()
-    print("| kernel | units | density | instructions | reads | first-level misses | second-level misses | ns |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    counted = [] if options.timed_only else ["instructions", "reads", "first-level misses", "second-level misses"]
+    header = ["kernel", "units", "density", *counted, "ns"]
+    print(f"| {' | '.join(header)} |\n|{' --- |' * len(header)}")
     with tempfile.TemporaryDirectory() as folder:
         program = build(folder)
-        cases = [(k, u, d) for u in options.units.split(",") for d in options.densities.split(",")
-                 for k in ("spmm", "sddmm", "permute")]
-        cases += [("sgemm", u, "0") for u in options.units.split(",")]
-        for kernel, units, density in cases:
-            arguments = [program, kernel, AVX2, units, density, BATCH]
+        for kernel, units, density in cases(options):
+            arguments = [program, kernel, AVX2, units, density, options.batch]
             nnz, seconds = run([*arguments, 30]).stdout.split()
             connections = int(units) ** 2 if kernel == "sgemm" else int(nnz)
-            products = connections * (1 if kernel == "permute" else BATCH // 32)
-            numbers = counts(arguments, 1, (options.d1, options.l2), folder)
-            cells = " | ".join(f"{n / products:.2f}" for n in numbers)
-            print(f"| {kernel} | {units} | {density} | {cells} | {float(seconds) / products * 1e9:.2f} |", flush=True)
+            products = connections * (1 if kernel == "permute" else options.batch // 32)
+            numbers = counts(arguments, 1, (options.d1, options.l2), folder) if counted else []
+            numbers = [*(n / products for n in numbers), float(seconds) / products * 1e9]
+            print(f"| {kernel} | {units} | {density} | {' | '.join(f'{n:.2f}' for n in numbers)} |", flush=True)
 
 
 if __name__ == "__main__":
