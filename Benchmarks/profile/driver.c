@@ -1,7 +1,7 @@
 // Runs one linear kernel of a random layer some times: what profile.py counts. One thread.
 //
-// usage: driver KERNEL ISA UNITS DENSITY BATCH REPETITIONS, KERNEL one of reads, spmm, sddmm, backward, permute, sgemm: reads does
-// nothing but load and add up the inputs that spmm takes, in its order.
+// usage: driver KERNEL ISA UNITS DENSITY BATCH REPETITIONS, KERNEL one of reads, spmm, sddmm, backward, permute,
+// sgemm. `reads` does nothing but load and add up the inputs that spmm takes, in its order.
 //
 // Prints the connections and the seconds of the fastest repetition.
 #define _GNU_SOURCE

@@ -7,7 +7,7 @@ Builds the kernels and driver.c into a temporary folder and runs them under cach
 one thread: twice as often and once, so that the difference is a repetition in its steady state. The caches are simulated:
 set-associative, least recently used out first, without prefetching. Numbers are for 32 multiply-adds, which are a connection and a
 block of 32 samples (`backward`, both gradients: 64); nanoseconds are of runs without cachegrind, the fastest of 30. `reads` only loads
-what spmm reads at random: the machine's limit for any product by rows. With `--timed-only` nothing is counted: for layers too wide to
+what spmm reads at random, which no product by rows can do without. With `--timed-only` nothing is counted: for layers too wide to
 emulate. Needs valgrind (to count), clang and OpenBLAS.
 """
 
@@ -20,7 +20,7 @@ import subprocess
 import tempfile
 
 AVX2 = "1"
-KERNELS_TIMED = "reads,spmm,sddmm,backward,permute,sgemm"
+LINEAR_KERNELS = ["reads", "spmm", "sddmm", "backward", "permute", "sgemm"]
 HERE = pathlib.Path(__file__).resolve().parent
 KERNELS = HERE.parent.parent / "CKernels"
 
@@ -66,7 +66,7 @@ def cases(options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kernels", default=KERNELS_TIMED)
+    parser.add_argument("--kernels", default=",".join(LINEAR_KERNELS))
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--timed-only", action="store_true")
     parser.add_argument("--units", default="1024,2048,4096")
@@ -74,6 +74,11 @@ def main():
     parser.add_argument("--d1", default="32768,8,64")
     parser.add_argument("--l2", default="1048576,8,64")
     options = parser.parse_args()
+    unknown = set(options.kernels.split(",")) - set(LINEAR_KERNELS)
+    if unknown:
+        parser.error(f"--kernels: expected some of {','.join(LINEAR_KERNELS)}, found {','.join(sorted(unknown))}")
+    if options.batch < 32 or options.batch % 32:
+        parser.error(f"--batch: expected a multiple of 32, found {options.batch}")
     counted = [] if options.timed_only else ["instructions", "reads", "first-level misses", "second-level misses"]
     header = ["kernel", "units", "density", *counted, "ns"]
     print(f"| {' | '.join(header)} |\n|{' --- |' * len(header)}")
