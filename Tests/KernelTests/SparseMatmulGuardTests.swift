@@ -95,6 +95,7 @@ final class GuardedStructure {
     values = GuardedBuffer(w.values, guarding: side)
     rowStarts = GuardedBuffer(w.rowStarts, guarding: side)
     columnIndices = GuardedBuffer(w.columnIndices, guarding: side)
-    csr = esp_csr(rows: w.rows, columns: w.columns, row_starts: rowStarts.base, column_indices: columnIndices.base)
+    csr = esp_csr(rows: w.rows, columns: w.columns, row_starts: rowStarts.base, column_indices: columnIndices.base,
+      tiles: esp_csr_tiles())
   }
 }

@@ -28,7 +28,7 @@ extension SparseCase {
     try rowStarts.withUnsafeBufferPointer { starts in
       try columnIndices.withUnsafeBufferPointer { indices in
         var structure = esp_csr(
-          rows: rows, columns: columns, row_starts: starts.baseAddress, column_indices: indices.baseAddress)
+          rows: rows, columns: columns, row_starts: starts.baseAddress, column_indices: indices.baseAddress, tiles: esp_csr_tiles())
         return try body(&structure)
       }
     }

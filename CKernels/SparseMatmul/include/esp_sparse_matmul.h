@@ -6,6 +6,22 @@
 
 #include "esp_runtime.h"
 
+/// The connections of one row whose columns lie in one tile.
+typedef struct esp_csr_segment {
+  uint32_t first;  // position of the first
+  uint16_t row;    // within the band
+  uint16_t count;
+} esp_csr_segment;
+
+/// An order in which a product goes over a structure with so many connections that a tile of the inputs, which the
+/// first-level cache holds, is read several times a row: rows in bands, a band's columns in tiles, and in each tile the
+/// rows' segments by ascending count, so that the ends of loops are foreseen. A row's own connections stay in order.
+typedef struct esp_csr_tiles {
+  size_t columns;                   // of a tile; the last of a row has fewer where they do not go into w's
+  size_t rows;                      // of a band; the last may have fewer
+  const esp_csr_segment *segments;  // [bands][tiles][rows of the band]; NULL: rows are taken whole
+} esp_csr_tiles;
+
 /// Structure of a sparse matrix in compressed sparse rows, apart from its values.
 ///
 /// Row o holds the connections row_starts[o] ..< row_starts[o + 1]; within a row the column indices ascend strictly.
@@ -15,6 +31,7 @@ typedef struct esp_csr {
   size_t columns;
   const uint64_t *row_starts;      // [rows + 1]
   const uint32_t *column_indices;  // [nnz]
+  esp_csr_tiles tiles;             // no part of what the matrix is: changes speed, and not one bit of a product
 } esp_csr;
 
 /// Activations lie in blocks of `lanes` samples, samples innermost: [blocks, features, lanes], lanes in {1, 8, 16, 32}.
@@ -110,6 +127,19 @@ esp_csr_status esp_csr_check(const esp_csr *w, size_t *row);
 /// column_indices_t [nnz], permutation [nnz]: position in the result -> position in w. Requires taps to divide columns.
 void esp_csr_transpose(const esp_csr *w, size_t taps, uint64_t *restrict row_starts_t,
                        uint32_t *restrict column_indices_t, uint32_t *restrict permutation);
+
+/// The tiles that a structure of this size is worth: a pure function of it; columns = 0 where there are none.
+esp_csr_tiles esp_csr_choose_tiles(size_t rows, size_t columns, uint64_t nnz);
+
+/// Segments of `w` in these tiles: rows * ceil(columns / tiles.columns).
+size_t esp_csr_segment_count(const esp_csr *w, esp_csr_tiles tiles);
+
+/// Fills segments [esp_csr_segment_count] with the connections of `w`, in O(nnz + segments).
+/// Requires tiles.columns <= ESP_TILE_COLUMNS_MOST and 0 < tiles.rows <= ESP_BAND_ROWS_MOST.
+void esp_csr_fill_segments(const esp_csr *w, esp_csr_tiles tiles, esp_csr_segment *restrict segments, int threads);
+
+#define ESP_TILE_COLUMNS_MOST 512
+#define ESP_BAND_ROWS_MOST 1024
 
 /// Marks a grown connection in a remap.
 #define ESP_REMAP_GROWN UINT32_MAX

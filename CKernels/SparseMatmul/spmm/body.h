@@ -89,9 +89,60 @@ ESP_VEC void esp_spmm_range(const size_t blocks, const size_t vectors, const esp
   for (; o < last; o++) esp_spmm_group(1, blocks, vectors, task, w, o);
 }
 
+enum { esp_spmm_segments_ahead = 4 };  // segments whose connections are asked for ahead
+
+/// Asks for the connections of a segment, and for those that lie `band` connections behind it, where the next band has
+/// about the same: they lie in short pieces, which no processor foresees.
+ESP_VEC void esp_spmm_ask(const esp_csr w, const float *values, esp_csr_segment segment, uint64_t band) {
+  const uint64_t all = w.row_starts[w.rows];
+  for (uint64_t k = segment.first; k < (uint64_t)segment.first + segment.count; k += 16) {
+    __builtin_prefetch(w.column_indices + k, 0, 3);
+    __builtin_prefetch(values + k, 0, 3);
+    if (k + band >= all) continue;
+    __builtin_prefetch(w.column_indices + k + band, 0, 2);
+    __builtin_prefetch(values + k + band, 0, 2);
+  }
+}
+
+/// Adds a segment's connections to its row, which starts with the first tile.
+ESP_VEC void esp_spmm_segment(const size_t vectors, const esp_spmm_task task, const esp_csr w, esp_csr_segment segment,
+                              size_t row, int starts) {
+  esp_vec sum[8];
+  if (starts) {
+    esp_spmm_start(1, vectors, task, w, row, sum);
+  } else {
+    const float *y = task.y + row * (vectors * esp_vec_floats);
+    ESP_UNROLL for (size_t v = 0; v < vectors; v++) sum[v] = esp_vec_load(y + v * esp_vec_floats);
+  }
+  const uint64_t end = (uint64_t)segment.first + segment.count;
+  _Pragma("clang loop unroll(disable)") for (uint64_t k = segment.first; k < end; k++) {
+    esp_spmm_add(1, vectors, task, w, k, sum);
+  }
+  esp_spmm_store(1, vectors, task, w, row, sum);
+}
+
+/// Rows [first, last), whole bands of them, of one block, tile by tile: a row's sums wait in y, and are added up in the
+/// same order as in a row taken whole.
+ESP_VEC void esp_spmm_tiles(const size_t vectors, const esp_spmm_task task, size_t first, size_t last) {
+  const esp_csr w = *task.w;
+  const size_t across = (w.columns + w.tiles.columns - 1) / w.tiles.columns;
+  for (size_t o = first; o < last; o += w.tiles.rows) {
+    const size_t rows = last - o < w.tiles.rows ? last - o : w.tiles.rows;
+    const uint64_t band = w.row_starts[o + rows] - w.row_starts[o];
+    const esp_csr_segment *segments = w.tiles.segments + o * across;
+    for (size_t s = 0; s < across * rows; s++) {
+      const size_t ahead = s + esp_spmm_segments_ahead;
+      if (ahead < across * rows) esp_spmm_ask(w, task.values, segments[ahead], band);
+      esp_spmm_segment(vectors, task, w, segments[s], o + segments[s].row, s < rows);
+    }
+  }
+}
+
 /// Rows [first, last) of one or two blocks of lanes = vectors * esp_vec_floats.
 ESP_VEC void esp_spmm_vectors(const size_t vectors, const esp_spmm_task task, size_t first, size_t last) {
-  if (task.blocks == 2) {
+  if (task.tiled) {
+    esp_spmm_tiles(vectors, task, first, last);
+  } else if (task.blocks == 2) {
     esp_spmm_range(2, vectors, task, first, last);
   } else {
     esp_spmm_range(1, vectors, task, first, last);

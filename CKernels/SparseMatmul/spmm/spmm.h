@@ -11,6 +11,7 @@ typedef struct esp_spmm_task {
   const float *bias;  // or NULL
   const float *base;  // or NULL
   int streams;        // 1 where y is written past the caches
+  int tiled;          // 1 where the rows are whole bands of w's tiles, in one block
   size_t blocks, lanes;
   const float *x;
   float *y;

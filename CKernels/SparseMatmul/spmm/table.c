@@ -12,6 +12,13 @@ static size_t blocks_at_once(const esp_csr *w, size_t lanes) {
   return lanes > 1 && w->row_starts[w->rows] > many && w->columns * lanes <= inputs ? 2 : 1;
 }
 
+/// First row of part `part` of `parts`: where `tiled`, of a band.
+static size_t first_row(const esp_csr *w, int tiled, size_t part, size_t parts) {
+  const size_t row = esp_csr_first_row(w, part, parts), band = tiled ? w->tiles.rows : 1;
+  const size_t bands = (row + band - 1) / band;
+  return bands * band < w->rows ? bands * band : w->rows;
+}
+
 void esp_spmm_f32(esp_isa isa, const esp_csr *w, const float *values, const float *bias, size_t blocks, size_t lanes,
                   const float *restrict x, float *restrict y, int threads) {
   esp_spmm_add_f32(isa, w, values, bias, NULL, 0, blocks, lanes, x, y, threads);
@@ -22,9 +29,11 @@ void esp_spmm_add_f32(esp_isa isa, const esp_csr *w, const float *values, const 
   assert(esp_isa_available(isa) && threads > 0);
   assert(lanes == 1 || lanes == 8 || lanes == 16 || lanes == 32);
   esp_spmm_rows *const rows = variants[isa];
-  const size_t at_once = blocks_at_once(w, lanes);
+  const int tiled = w->tiles.segments && lanes == 32;
+  const size_t at_once = tiled ? 1 : blocks_at_once(w, lanes);
   const size_t groups = (blocks + at_once - 1) / at_once;
-  const size_t parts = groups % (size_t)threads == 0 ? 1 : (size_t)threads;
+  size_t parts = 1;  // so few that every thread has as many tasks as another
+  while (groups * parts % (size_t)threads != 0) parts++;
   const size_t tasks = groups * parts;
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (size_t i = 0; i < tasks; i++) {
@@ -33,13 +42,14 @@ void esp_spmm_add_f32(esp_isa isa, const esp_csr *w, const float *values, const 
         .w = w,
         .values = values,
         .bias = bias,
-        .streams = streams && lanes >= 16 && (uintptr_t)y % 64 == 0,
+        .streams = streams && !tiled && lanes >= 16 && (uintptr_t)y % 64 == 0,
         .base = base ? base + block * w->rows * lanes : NULL,
+        .tiled = tiled,
         .blocks = blocks - block < at_once ? blocks - block : at_once,
         .lanes = lanes,
         .x = x + block * w->columns * lanes,
         .y = y + block * w->rows * lanes,
     };
-    rows(&task, esp_csr_first_row(w, part, parts), esp_csr_first_row(w, part + 1, parts));
+    rows(&task, first_row(w, tiled, part, parts), first_row(w, tiled, part + 1, parts));
   }
 }

@@ -135,7 +135,7 @@ final class ProceduralTile {
   var csr: esp_csr {
     esp_csr(
       rows: rows.count, columns: weights.columns, row_starts: UnsafePointer(rowStarts.pointer),
-      column_indices: UnsafePointer(columnIndices.pointer))
+      column_indices: UnsafePointer(columnIndices.pointer), tiles: esp_csr_tiles())
   }
 
   func fill(rows: Range<Int>, columns: Range<Int>) {
@@ -169,7 +169,7 @@ final class ProceduralTile {
     var csr: esp_csr {
       esp_csr(
         rows: shape.columns / taps, columns: shape.rows * taps, row_starts: UnsafePointer(rowStarts.pointer),
-        column_indices: UnsafePointer(columnIndices.pointer))
+        column_indices: UnsafePointer(columnIndices.pointer), tiles: esp_csr_tiles())
     }
 
     /// Where all weights live, the structure follows from the shape alone.
@@ -223,7 +223,7 @@ extension ProceduralWeights {
         columnIndices: tile.columnIndices.pointer, values: tile.values.pointer, context: context)
       let csr = esp_csr(
         rows: range.count, columns: columns, row_starts: UnsafePointer(tile.rowStarts.pointer),
-        column_indices: UnsafePointer(tile.columnIndices.pointer))
+        column_indices: UnsafePointer(tile.columnIndices.pointer), tiles: esp_csr_tiles())
       // Where all weights live, the rectangle is computed as one.
       func sumUp(_ factors: [GradientFactors], into place: UnsafeMutablePointer<Float>) {
         let whole = mask == nil ? 0..<columns : nil

@@ -26,7 +26,17 @@ public final class SparseMatrix {
     let site = WeightSite(
       layer: name, rows: structure.rows, columns: structure.columns, connections: structure.count)
     values = .zeros(count: structure.count, tag: .values, site: site, meter: meter)
-    transposed = TransposedStructure(of: structure, taps: taps, site: site, meter: meter)
+    transposed = Self.prepare(structure, taps: taps, site: site, meter: meter, threads: 1)
+  }
+
+  /// Lays out the tiles of a linear layer's structure, both ways, and transposes it.
+  private static func prepare(
+    _ structure: SparseStructure, taps: Int, site: WeightSite, meter: AllocationMeter, threads: Int
+  ) -> TransposedStructure {
+    let transposed = TransposedStructure(of: structure, taps: taps, site: site, meter: meter)
+    guard taps == 1 else { return transposed }
+    for each in [structure, transposed.structure] { each.layOutTiles(site: site, meter: meter, threads: threads) }
+    return transposed
   }
 
   /// Outputs, or output channels.
@@ -59,7 +69,7 @@ public final class SparseMatrix {
     let site = WeightSite(layer: name, rows: rows, columns: columns, connections: max(count, rebuilt.count))
     values = remap(values, tag: .values, site: site, meter: meter, threads: threads)
     structure = rebuilt
-    transposed = TransposedStructure(of: rebuilt, taps: taps, site: self.site, meter: meter)
+    transposed = Self.prepare(rebuilt, taps: taps, site: self.site, meter: meter, threads: threads)
     version += 1
     return remap
   }
@@ -69,7 +79,7 @@ public final class SparseMatrix {
     precondition(structure.rows == rows && structure.columns == columns && values.count == structure.count)
     self.structure = structure
     self.values = values
-    transposed = TransposedStructure(of: structure, taps: taps, site: site, meter: meter)
+    transposed = Self.prepare(structure, taps: taps, site: site, meter: meter, threads: 1)
     version += 1
   }
 

@@ -15,6 +15,8 @@ public final class SparseStructure {
   public let columnIndices: MeteredBuffer<UInt32>
   /// Number of connections.
   public let count: Int
+  private var tiles = esp_csr_tiles()
+  private var segments: MeteredBuffer<esp_csr_segment>?
 
   /// Wraps buffers that a kernel filled.
   ///
@@ -69,7 +71,20 @@ public final class SparseStructure {
   package var csr: esp_csr {
     esp_csr(
       rows: rows, columns: columns, row_starts: UnsafePointer(rowStarts.pointer),
-      column_indices: UnsafePointer(columnIndices.pointer))
+      column_indices: UnsafePointer(columnIndices.pointer), tiles: tiles)
+  }
+
+  /// Lays out the tiles in which a linear layer's products go over the connections, where there are enough of them. O(nnz)
+  func layOutTiles(site: WeightSite, meter: AllocationMeter, threads: Int) {
+    tiles = esp_csr_choose_tiles(rows, columns, UInt64(count))
+    guard tiles.columns > 0 else { return }
+    withUnsafePointer(to: csr) {
+      let buffer = MeteredBuffer<esp_csr_segment>(
+        count: esp_csr_segment_count($0, tiles), tag: .structure, site: site, meter: meter)
+      esp_csr_fill_segments($0, tiles, buffer.pointer, Int32(threads))
+      segments = buffer
+      tiles.segments = UnsafePointer(buffer.pointer)
+    }
   }
 
   /// Positions of the connections of a row.
@@ -109,7 +124,9 @@ public final class SparseStructure {
   }
 
   /// Bytes of the structure.
-  public var bytes: Int { rowStarts.count * 8 + columnIndices.count * 4 }
+  public var bytes: Int {
+    rowStarts.count * 8 + columnIndices.count * 4 + (segments?.count ?? 0) * MemoryLayout<esp_csr_segment>.stride
+  }
 }
 
 /// The transposed structure of a layer, with the permutation that takes values there.
