@@ -64,6 +64,15 @@ __attribute__((target("avx2"))) static float read_inputs(const esp_csr *w, size_
   return sum[0];
 }
 
+/// The tiles that training would lay out.
+static void lay_out_tiles(esp_csr *w) {
+  const esp_csr_tiles tiles = esp_csr_choose_tiles(w->rows, w->columns, w->row_starts[w->rows]);
+  if (tiles.columns == 0) return;
+  esp_csr_segment *segments = zeros(esp_csr_segment_count(w, tiles) * sizeof *segments);
+  esp_csr_fill_segments(w, tiles, segments, 1);
+  w->tiles = (esp_csr_tiles){tiles.columns, tiles.rows, segments};
+}
+
 int main(int argc, char **argv) {
   if (argc != 7) return 64;
   const char *kernel = argv[1];
@@ -82,9 +91,10 @@ int main(int argc, char **argv) {
     for (double c = gap(density); c < (double)n && nnz < most; c += 1 + gap(density)) columns[nnz++] = (uint32_t)c;
     starts[o + 1] = nnz;
   }
-  const esp_csr w = {n, n, starts, columns};
+  esp_csr w = {.rows = n, .columns = n, .row_starts = starts, .column_indices = columns};
   esp_csr_transpose(&w, 1, starts_t, columns_t, permutation);
-  const esp_csr transposed = {n, n, starts_t, columns_t};
+  const esp_csr transposed = {.rows = n, .columns = n, .row_starts = starts_t, .column_indices = columns_t};
+  lay_out_tiles(&w);
   float *x = zeros(n * batch * sizeof *x), *d = zeros(n * batch * sizeof *d), *y = zeros(n * batch * sizeof *y);
   float *all = dense ? zeros(n * n * sizeof *all) : NULL;
 

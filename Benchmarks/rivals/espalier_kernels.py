@@ -7,9 +7,13 @@ import numpy as np
 LANES = 32
 
 
+class Tiles(ctypes.Structure):
+    _fields_ = [("columns", ctypes.c_size_t), ("rows", ctypes.c_size_t), ("segments", ctypes.c_void_p)]
+
+
 class Csr(ctypes.Structure):
     _fields_ = [("rows", ctypes.c_size_t), ("columns", ctypes.c_size_t), ("row_starts", ctypes.c_void_p),
-                ("column_indices", ctypes.c_void_p)]
+                ("column_indices", ctypes.c_void_p), ("tiles", Tiles)]
 
 
 def pointer(array):
@@ -22,14 +26,25 @@ class Kernels:
         self.isa = self.library.esp_isa_best()
         self.library.esp_isa_name.restype = ctypes.c_char_p
         self.isa_name = self.library.esp_isa_name(self.isa).decode()
+        self.library.esp_csr_choose_tiles.argtypes = [ctypes.c_size_t, ctypes.c_size_t, ctypes.c_uint64]
+        self.library.esp_csr_choose_tiles.restype = Tiles
+        self.library.esp_csr_segment_count.argtypes = [ctypes.c_void_p, Tiles]
+        self.library.esp_csr_segment_count.restype = ctypes.c_size_t
+        self.library.esp_csr_fill_segments.argtypes = [ctypes.c_void_p, Tiles, ctypes.c_void_p, ctypes.c_int]
 
 
 class Structure:
-    """A scipy CSR's structure as the kernels take it."""
+    """A scipy CSR's structure as the kernels take it, with the tiles that it is worth."""
 
-    def __init__(self, matrix):
+    def __init__(self, library, matrix):
         self.starts, self.columns = matrix.indptr.astype(np.uint64), matrix.indices.astype(np.uint32)
         self.csr = Csr(*matrix.shape, pointer(self.starts), pointer(self.columns))
+        tiles = library.esp_csr_choose_tiles(*matrix.shape, matrix.nnz)
+        if tiles.columns == 0:
+            return
+        self.segments = np.empty(library.esp_csr_segment_count(ctypes.byref(self.csr), tiles), np.uint64)
+        library.esp_csr_fill_segments(ctypes.byref(self.csr), tiles, pointer(self.segments), 1)
+        self.csr.tiles = Tiles(tiles.columns, tiles.rows, self.segments.ctypes.data)
 
 
 def aligned(array):
@@ -59,7 +74,7 @@ def linear(kernels, case):
     numbered.data = np.arange(case.csr.nnz, dtype=np.float64)
     transposed = numbered.T.tocsr()
     permutation = transposed.data.astype(np.uint32)
-    weights, back = Structure(case.csr), Structure(transposed)
+    weights, back = Structure(library, case.csr), Structure(library, transposed)
     values, back_values = aligned(case.csr.data), aligned(case.csr.data)
     x, dy = blocked(case.x), blocked(case.dy)
     y, dx, dw, back_dw = aligned(dy), aligned(x), aligned(values), aligned(values)

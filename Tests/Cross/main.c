@@ -42,7 +42,7 @@ static esp_csr random_csr(size_t rows, size_t columns, double density) {
       if (uniform() < here) indices[starts[o + 1]++] = (uint32_t)c;
     }
   }
-  return (esp_csr){rows, columns, starts, indices};
+  return (esp_csr){.rows = rows, .columns = columns, .row_starts = starts, .column_indices = indices};
 }
 
 static void free_csr(esp_csr w) {
@@ -162,6 +162,14 @@ static void check_linear(esp_isa isa, size_t rows, size_t columns, double densit
   esp_spmm_f32(isa, &w, values, bias, blocks, lanes, x, many, 3);
   expect_close("spmm", isa, one, y, size, ny);
   expect_same_bits("spmm", isa, one, many, ny);
+  const esp_csr_tiles tiles = {.columns = 16, .rows = 7};
+  esp_csr_segment *segments = calloc(esp_csr_segment_count(&w, tiles) + 1, sizeof *segments);
+  esp_csr_fill_segments(&w, tiles, segments, 2);
+  esp_csr tiled = w;
+  tiled.tiles = (esp_csr_tiles){tiles.columns, tiles.rows, segments};
+  esp_spmm_f32(isa, &tiled, values, bias, blocks, lanes, x, many, 3);
+  expect_same_bits("spmm in tiles", isa, one, many, ny);
+  free(segments);
   esp_sddmm_f32(isa, &w, blocks, lanes, x, d, g_one, 1);
   esp_sddmm_f32(isa, &w, blocks, lanes, x, d, g_many, 3);
   expect_close("sddmm", isa, g_one, g, g_size, nnz);

@@ -71,7 +71,7 @@ static esp_csr thin_out(size_t rows, size_t columns, float *dense, float *values
       }
     }
   }
-  return (esp_csr){rows, columns, starts, indices};
+  return (esp_csr){.rows = rows, .columns = columns, .row_starts = starts, .column_indices = indices};
 }
 
 /// A linear layer's link with its transposed structure, and room for its gradient.

@@ -42,7 +42,8 @@ private struct Structure {
     rowStarts.withUnsafeBufferPointer { starts in
       columnIndices.withUnsafeBufferPointer { indices in
         var csr = esp_csr(
-          rows: rows, columns: columns, row_starts: starts.baseAddress, column_indices: indices.baseAddress, tiles: esp_csr_tiles())
+          rows: rows, columns: columns, row_starts: starts.baseAddress, column_indices: indices.baseAddress,
+          tiles: esp_csr_tiles())
         return body(&csr)
       }
     }

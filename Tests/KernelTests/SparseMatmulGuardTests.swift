@@ -23,6 +23,23 @@ import Testing
     }
   }
 
+  @Test(arguments: GuardedSide.allCases) func tiledProductsStayInBounds(_ side: GuardedSide) {
+    for w in SparseCase.sweep(rows: [1, 9], columns: [33, 200], densities: [0, 0.3, 1], seed: 3) {
+      let tiles = esp_csr_tiles(columns: 32, rows: 4, segments: nil)
+      forEachSparseVariant { isa, lanes, samples, context in
+        let guarded = GuardedStructure(w, side, tiles: tiles)
+        let input = SparseActivations(samples: samples, features: w.columns, lanes: lanes, seed: 5)
+        let x = GuardedBuffer(input.storage, guarding: side)
+        let y = GuardedBuffer([Float](repeating: .nan, count: input.blocks * w.rows * lanes), guarding: side)
+        for threads: Int32 in [1, 3] {
+          esp_csr_fill_segments(&guarded.csr, tiles, guarded.segments.base, threads)
+          esp_spmm_f32(isa, &guarded.csr, guarded.values.base, nil, input.blocks, lanes, x.base, y.base, threads)
+        }
+        #expect(!y.contents.contains { $0.isNaN }, "\(context)")
+      }
+    }
+  }
+
   @Test(arguments: GuardedSide.allCases) func gradientsStayInBounds(_ side: GuardedSide) {
     for w in SparseCase.sweep(rows: [1, 9], columns: [1, 33], densities: [0, 0.3, 1], seed: 3) {
       let (transposed, order) = w.transposed()
@@ -90,12 +107,17 @@ final class GuardedStructure {
   let values: GuardedBuffer<Float>
   private let rowStarts: GuardedBuffer<UInt64>
   private let columnIndices: GuardedBuffer<UInt32>
+  /// To be filled; none without tiles.
+  let segments: GuardedBuffer<esp_csr_segment>
 
-  init(_ w: SparseCase, _ side: GuardedSide) {
+  init(_ w: SparseCase, _ side: GuardedSide, tiles: esp_csr_tiles = esp_csr_tiles()) {
     values = GuardedBuffer(w.values, guarding: side)
     rowStarts = GuardedBuffer(w.rowStarts, guarding: side)
     columnIndices = GuardedBuffer(w.columnIndices, guarding: side)
-    csr = esp_csr(rows: w.rows, columns: w.columns, row_starts: rowStarts.base, column_indices: columnIndices.base,
-      tiles: esp_csr_tiles())
+    csr = esp_csr(
+      rows: w.rows, columns: w.columns, row_starts: rowStarts.base, column_indices: columnIndices.base, tiles: tiles)
+    let count = tiles.columns == 0 ? 0 : esp_csr_segment_count(&csr, tiles)
+    segments = GuardedBuffer([esp_csr_segment](repeating: esp_csr_segment(), count: count), guarding: side)
+    if count > 0 { csr.tiles.segments = UnsafePointer(segments.base) }
   }
 }

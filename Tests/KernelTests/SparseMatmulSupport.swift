@@ -28,10 +28,42 @@ extension SparseCase {
     try rowStarts.withUnsafeBufferPointer { starts in
       try columnIndices.withUnsafeBufferPointer { indices in
         var structure = esp_csr(
-          rows: rows, columns: columns, row_starts: starts.baseAddress, column_indices: indices.baseAddress, tiles: esp_csr_tiles())
+          rows: rows, columns: columns, row_starts: starts.baseAddress, column_indices: indices.baseAddress,
+          tiles: esp_csr_tiles())
         return try body(&structure)
       }
     }
+  }
+
+  /// The segments of these tiles, by the kernel, into segments that belong to no row.
+  func segments(of tiles: esp_csr_tiles, threads: Int32) -> [esp_csr_segment] {
+    withStructure {
+      var segments = [esp_csr_segment](
+        repeating: esp_csr_segment(first: .max, row: .max, count: .max), count: esp_csr_segment_count($0, tiles))
+      esp_csr_fill_segments($0, tiles, &segments, threads)
+      return segments
+    }
+  }
+
+  /// Y + W X + bias by the kernel, tile by tile.
+  func product(
+    _ isa: esp_isa, _ x: SparseActivations, bias: [Float]?, addedTo base: SparseActivations?, tiles: esp_csr_tiles,
+    threads: Int32
+  ) -> SparseActivations {
+    var y = base ?? SparseActivations(samples: x.samples, features: rows, lanes: x.lanes, filler: .nan)
+    segments(of: tiles, threads: threads).withUnsafeBufferPointer { segments in
+      withStructure {
+        var structure = $0.pointee
+        structure.tiles = esp_csr_tiles(columns: tiles.columns, rows: tiles.rows, segments: segments.baseAddress)
+        y.storage.withUnsafeMutableBufferPointer { y in
+          esp_spmm_add_f32(
+            isa, &structure, values, bias, base == nil ? nil : y.baseAddress, 1, x.blocks, x.lanes, x.storage,
+            y.baseAddress,
+            threads)
+        }
+      }
+    }
+    return y
   }
 
   /// W X + bias by the kernel, into a tensor of NaN.

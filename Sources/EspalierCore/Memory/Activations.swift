@@ -1,5 +1,3 @@
-import Glibc
-
 /// A batch of activations or of gradients of activations, in memory that returns to its pool with the last reference.
 ///
 /// A value with reference semantics for its numbers: copies share them.
@@ -123,10 +121,9 @@ public final class ActivationPool {
     if bytes < Self.coloured {
       raw = .allocate(byteCount: bytes, alignment: 64)
     } else {
-      let isHuge = bytes >= Self.hugePage
-      let base = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: isHuge ? Self.hugePage : Self.page)
-      // Advice: where the system does not take it, pages stay small.
-      if isHuge { _ = madvise(base, bytes, MADV_HUGEPAGE) }
+      let isHuge = bytes >= hugePage
+      let base = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: isHuge ? hugePage : Self.page)
+      if isHuge { adviseHugePages(base, bytes: bytes) }
       colour = (colour + Self.colourStep) % Self.page
       raw = base + colour
     }
@@ -150,7 +147,6 @@ public final class ActivationPool {
   private static let page = 4096
   /// Bytes from which on a buffer gets a colour; it costs a page.
   private static let coloured = 16 * page
-  private static let hugePage = 2 << 20
   /// Buffers start at different offsets in their pages: the same element of several of them would otherwise compete for the same
   /// few places in the first-level cache.
   private static let colourStep = 256

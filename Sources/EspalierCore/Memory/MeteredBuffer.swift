@@ -18,7 +18,9 @@ public final class MeteredBuffer<Element: BitwiseCopyable> {
     self.tag = tag
     self.meter = meter
     bytes = max(1, count) * MemoryLayout<Element>.stride
-    let raw = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64)
+    let isHuge = bytes >= hugePage
+    let raw = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: isHuge ? hugePage : 64)
+    if isHuge { adviseHugePages(raw, bytes: bytes) }
     pointer = raw.bindMemory(to: Element.self, capacity: max(1, count))
     meter.allocated(bytes: bytes, elements: count, tag: tag, site: site)
   }
