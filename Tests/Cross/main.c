@@ -107,7 +107,7 @@ static void check_linear_backward(esp_isa isa, const esp_csr *w, const float *va
   uint64_t *starts = calloc(w->columns + 1, sizeof *starts);
   uint32_t *indices = malloc((nnz + 1) * sizeof *indices), *permutation = malloc((nnz + 1) * sizeof *permutation);
   esp_csr_transpose(w, 1, starts, indices, permutation);
-  const esp_csr t = {w->columns, w->rows, starts, indices};
+  const esp_csr t = {.rows = w->columns, .columns = w->rows, .row_starts = starts, .column_indices = indices};
   float *back = nans(nnz), *base = signed_floats(n), *one = nans(n), *many = nans(n);
   float *in_order = nans(nnz), *g_one = nans(nnz), *g_many = nans(nnz);
   double *dx = calloc(n + 1, sizeof *dx), *size = calloc(n + 1, sizeof *size);

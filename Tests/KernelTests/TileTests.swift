@@ -9,38 +9,45 @@ import Testing
       SparseCase(rows: rows, columns: columns, density: density, seed: 43) { $0 % 11 == 7 }
     }
   /// Columns of a tile and rows of a band.
-  static let tiles = [(1, 3), (64, 16), (100, 1), (512, 1024)].map {
-    esp_csr_tiles(columns: $0, rows: $1, segments: nil)
+  private var allTiles: [esp_csr_tiles] {
+    [(1, 3), (64, 16), (100, 1), (512, 1024)].map { esp_csr_tiles(columns: $0, rows: $1, segments: nil) }
   }
 
   @Test(arguments: structures) func segmentsHoldEveryConnectionInOrder(_ w: SparseCase) {
-    for tiles in Self.tiles {
-      let across = (w.columns + tiles.columns - 1) / tiles.columns
+    for tiles in allTiles {
       let segments = w.segments(of: tiles, threads: 1)
-      #expect(segments.count == w.rows * across)
       for threads in SparseSweep.threads {
-        let others = w.segments(of: tiles, threads: threads)
-        #expect(zip(segments, others).allSatisfy { $0.first == $1.first && $0.row == $1.row && $0.count == $1.count })
+        #expect(w.segments(of: tiles, threads: threads).map(numbers) == segments.map(numbers), "\(threads) threads")
       }
-      var next = w.rowStarts.dropLast().map { Int($0) }
-      for first in stride(from: 0, to: w.rows, by: tiles.rows) {
-        let rows = min(tiles.rows, w.rows - first)
-        for tile in 0..<across {
-          let start = first * across + tile * rows
-          let here = segments[start..<start + rows]
-          #expect(here.map { Int($0.row) }.sorted() == Array(0..<rows), "each row once")
-          #expect(zip(here, here.dropFirst()).allSatisfy { $0.count <= $1.count }, "by ascending count")
-          let range = (tile * tiles.columns)..<((tile + 1) * tiles.columns)
-          for segment in here {
-            let row = first + Int(segment.row), positions = Int(segment.first)..<Int(segment.first) + Int(segment.count)
-            #expect(positions.lowerBound == next[row], "a row's segments follow on each other")
-            #expect(positions.allSatisfy { range.contains(Int(w.columnIndices[$0])) })
-            next[row] = positions.upperBound
-          }
+      expectEveryConnection(of: w, in: segments, tiles)
+    }
+  }
+
+  private func numbers(_ segment: esp_csr_segment) -> [Int] {
+    [Int(segment.first), Int(segment.row), Int(segment.count)]
+  }
+
+  private func expectEveryConnection(of w: SparseCase, in segments: [esp_csr_segment], _ tiles: esp_csr_tiles) {
+    let across: Int = (w.columns + tiles.columns - 1) / tiles.columns
+    #expect(segments.count == w.rows * across)
+    var next: [Int] = w.rowStarts.dropLast().map { Int($0) }
+    for first in stride(from: 0, to: w.rows, by: tiles.rows) {
+      let rows = min(tiles.rows, w.rows - first)
+      for tile in 0..<across {
+        let start = first * across + tile * rows
+        let here: [[Int]] = segments[start..<start + rows].map(numbers)
+        #expect(here.map { $0[1] }.sorted() == Array(0..<rows), "each row once")
+        #expect(zip(here, here.dropFirst()).allSatisfy { $0[2] <= $1[2] }, "by ascending count")
+        let columns: Range<Int> = tile * tiles.columns..<(tile + 1) * tiles.columns
+        for segment in here {
+          let row = first + segment[1]
+          #expect(segment[0] == next[row], "a row's segments follow on each other")
+          next[row] += segment[2]
+          #expect((segment[0]..<next[row]).allSatisfy { columns.contains(Int(w.columnIndices[$0])) })
         }
       }
-      #expect(next == w.rowStarts.dropFirst().map { Int($0) }, "no connection is left out")
     }
+    #expect(next == w.rowStarts.dropFirst().map { Int($0) }, "no connection is left out")
   }
 
   @Test(arguments: structures) func tilesChangeNoBitOfAProduct(_ w: SparseCase) {
@@ -54,7 +61,7 @@ import Testing
         let sum = added
         esp_spmm_add_f32(isa, $0, w.values, bias, sum, 0, x.blocks, lanes, x.storage, &added, 1)
       }
-      for tiles in Self.tiles {
+      for tiles in allTiles {
         for threads in SparseSweep.threads {
           let what = "\(context), tiles of \(tiles.columns) in bands of \(tiles.rows), \(threads) threads"
           expectSameBits(
