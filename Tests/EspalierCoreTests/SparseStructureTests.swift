@@ -27,6 +27,26 @@ import Testing
     #expect(structure.bytes == 5 * 8 + 5 * 4)
   }
 
+  /// Tiles follow the structure through a change, count as memory, and are no convolution's.
+  @Test func linearLayersWithManyConnectionsHaveTiles() throws {
+    let meter = AllocationMeter()
+    func structure(_ count: Int) -> SparseStructure {
+      SparseStructure.random(
+        name: "wide", rows: 64, columns: 1024, count: count, stream: CounterRandom(seed: 1).stream(.topology),
+        meter: meter)
+    }
+    let matrix = SparseMatrix(name: "wide", structure: structure(20_000), meter: meter)
+    #expect(matrix.structure.csr.tiles.segments != nil)
+    #expect(matrix.bytes == meter.reading.weightBytes)
+    #expect(matrix.structure.bytes == 65 * 8 + 20_000 * 4 + 64 * 8 * 8, "eight tiles across")
+    matrix.replace(
+      structure: structure(1000), values: .zeros(count: 1000, tag: .values, site: matrix.site, meter: meter))
+    #expect(matrix.structure.csr.tiles.segments == nil)
+    #expect(
+      SparseMatrix(name: "deep", structure: structure(20_000), taps: 4, meter: meter).structure.csr.tiles.segments
+        == nil)
+  }
+
   @Test func emptyStructuresAreValid() throws {
     let site = WeightSite(layer: "layer", rows: 3, columns: 4, connections: 0)
     let empty = SparseStructure.empty(rows: 3, columns: 4, tag: .candidates, site: site, meter: meter)
@@ -136,25 +156,5 @@ extension SparseStructure {
   /// row * columns + column of each connection.
   var cells: [Int] {
     (0..<rows).flatMap { row in positions(ofRow: row).map { row * columns + Int(columnIndices[$0]) } }
-  }
-
-  /// Tiles follow the structure through a change, count as memory, and are no convolution's.
-  @Test func linearLayersWithManyConnectionsHaveTiles() throws {
-    let meter = AllocationMeter()
-    func structure(_ count: Int) -> SparseStructure {
-      SparseStructure.random(
-        name: "wide", rows: 64, columns: 1024, count: count, stream: CounterRandom(seed: 1).stream(.topology),
-        meter: meter)
-    }
-    let matrix = SparseMatrix(name: "wide", structure: structure(20_000), meter: meter)
-    #expect(matrix.structure.csr.tiles.segments != nil)
-    #expect(matrix.bytes == meter.reading.weightBytes)
-    #expect(matrix.structure.bytes == 65 * 8 + 20_000 * 4 + 64 * 8 * 8, "eight tiles across")
-    matrix.replace(
-      structure: structure(1000), values: .zeros(count: 1000, tag: .values, site: matrix.site, meter: meter))
-    #expect(matrix.structure.csr.tiles.segments == nil)
-    #expect(
-      SparseMatrix(name: "deep", structure: structure(20_000), taps: 4, meter: meter).structure.csr.tiles.segments
-        == nil)
   }
 }
