@@ -135,7 +135,7 @@ esp_csr_tiles esp_csr_choose_tiles(size_t rows, size_t columns, uint64_t nnz);
 size_t esp_csr_segment_count(const esp_csr *w, esp_csr_tiles tiles);
 
 /// Fills segments [esp_csr_segment_count] with the connections of `w`, in O(nnz + segments).
-/// Requires tiles.columns <= ESP_TILE_COLUMNS_MOST and 0 < tiles.rows <= ESP_BAND_ROWS_MOST.
+/// Requires 0 < tiles.columns <= ESP_TILE_COLUMNS_MOST, 0 < tiles.rows <= ESP_BAND_ROWS_MOST, threads > 0.
 void esp_csr_fill_segments(const esp_csr *w, esp_csr_tiles tiles, esp_csr_segment *restrict segments, int threads);
 
 #define ESP_TILE_COLUMNS_MOST 512
